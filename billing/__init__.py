@@ -1,0 +1,1 @@
+"""Money: plans, ledger, metering. Connections and clocks are arguments."""

@@ -1,0 +1,1 @@
+"""What is seen: console, Grafana dashboards, alert rules."""

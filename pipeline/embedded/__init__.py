@@ -1,0 +1,1 @@
+"""The parts a machine without containers runs by itself: broker, PostgreSQL, a fake Stripe."""

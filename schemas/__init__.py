@@ -1,0 +1,1 @@
+"""What is said: topics, wire formats, models, settings, errors, migrations."""
