@@ -1,0 +1,58 @@
+"""One tree of errors. A class's docstring is its default message; `exit_code` is what a command ends with."""
+
+
+class DriftlockError(Exception):
+    """Something DriftLock needs is not as it must be."""
+
+    exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class SettingsError(DriftlockError):
+    """A setting is missing or wrong: see .env.example for the list."""
+
+
+class BrokerUnreachable(DriftlockError):
+    """Kafka does not answer: check KAFKA_BROKERS and that the broker runs."""
+
+
+class DatabaseUnreachable(DriftlockError):
+    """PostgreSQL does not answer: check the DATABASE_URL of this process and that the server runs."""
+
+
+class MissingTopic(DriftlockError):
+    """A topic is missing: create it with `driftlock topics apply`."""
+
+
+class TopicMismatch(DriftlockError):
+    """A topic has another number of partitions or another setting than the list of topics says."""
+
+
+class TopicRecreated(DriftlockError):
+    """A topic was deleted and made again since its offsets were stored; nothing is skipped silently."""
+
+
+class OffsetLost(DriftlockError):
+    """A stored offset is no longer in the log: it was removed by retention or the log was cut."""
+
+
+class GapInFrames(DriftlockError):
+    """A frame starts after the next expected place: events are missing between them."""
+
+
+class FrameError(DriftlockError):
+    """Bytes are not a frame of the blocks topic."""
+
+
+class DeliveryFailed(DriftlockError):
+    """Kafka refused a message for good; the process stops before it commits anything behind it."""
+
+
+class Fenced(DriftlockError):
+    """Another process owns this partition now; what this one did in the meantime was not committed."""
+
+
+class LiveKeyRefused(DriftlockError):
+    """A live Stripe key is set, and STRIPE_ALLOW_LIVE is not: refused, so that no test ever bills anyone."""

@@ -1,0 +1,39 @@
+"""Who is who: ids of events, anomalies and usage records, all UUIDv5 of where they come from, never of content."""
+
+import zlib
+from uuid import UUID, uuid5
+
+_EVENT = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a101")
+_ANOMALY = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a102")
+_SCORED = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a103")
+_DEAD = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a104")
+
+
+def placed_event_id(topic_id: str, partition: int, offset: int, index: int) -> UUID:
+    """Id of an event whose producer gave none: its place in the source topic."""
+    return uuid5(_EVENT, f"place/{topic_id}/{partition}/{offset}/{index}")
+
+
+def named_event_id(organization_id: str, stream: str, producer_id: str) -> UUID:
+    """Id of an event whose producer gave one; it is unique per (organization, stream)."""
+    return uuid5(_EVENT, f"id/{organization_id}/{stream}/{producer_id}")
+
+
+def anomaly_id(organization_id: str, stream: str, event_id: UUID) -> UUID:
+    """Id of an anomaly, and of its usage record: of the first event of its internal episode."""
+    return uuid5(_ANOMALY, f"{organization_id}/{stream}/{event_id}")
+
+
+def scored_usage_id(topic_id: str, partition: int, frame: int, organization_id: str) -> UUID:
+    """Id of the usage record that says what one frame held of one organization."""
+    return uuid5(_SCORED, f"{topic_id}/{partition}/{frame}/{organization_id}")
+
+
+def dead_letter_id(topic_id: str, partition: int, offset: int, index: int) -> UUID:
+    """Id of a dead letter: the place of what could not be read."""
+    return uuid5(_DEAD, f"{topic_id}/{partition}/{offset}/{index}")
+
+
+def blocks_partition(organization_id: str, stream: str, partitions: int) -> int:
+    """The partition of `blocks` that holds a stream: CRC-32 of organization/stream, the same in every release."""
+    return zlib.crc32(f"{organization_id}/{stream}".encode()) % partitions

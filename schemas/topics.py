@@ -1,0 +1,90 @@
+"""The one list of topics: names, keys, partitions, retention, sizes. `driftlock topics apply` makes them so."""
+
+from dataclasses import dataclass, field
+
+DAY_MS = 86_400_000
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One Kafka topic. `partitions` = 0 means the deployment's TOPIC_PARTITIONS."""
+
+    name: str
+    key: str
+    what: str
+    partitions: int = 0
+    retention_ms: int = 14 * DAY_MS
+    max_message_bytes: int = MIB
+    log_append_time: bool = True
+    compacted: bool = False
+    compression: str = "producer"
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def config(self) -> dict[str, str]:
+        """The topic's settings as Kafka spells them."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.max_message_bytes),
+            "message.timestamp.type": "LogAppendTime" if self.log_append_time else "CreateTime",
+            "compression.type": self.compression,
+            **self.extra,
+        }
+
+
+EVENTS = Topic(
+    "events",
+    "any (the packer groups by organization and stream)",
+    "telemetry from our API and trusted collectors; the organization is in the header x-organization-id",
+    max_message_bytes=16 * MIB,
+)
+CONTROL = Topic(
+    "control",
+    "kind/id",
+    "organizations and settings; one packer copies each message into every partition of blocks",
+    partitions=1,
+    compacted=True,
+)
+BLOCKS = Topic(
+    "blocks",
+    "none (the packer chooses the partition by organization and stream)",
+    "frames: runs of events of many streams, zstd compressed (schemas/frames.py)",
+    max_message_bytes=8 * MIB,
+)
+ANOMALIES = Topic("anomalies", "organization_id", "anomalies, one message a revision")
+USAGE = Topic("usage", "organization_id", "usage records: units, and what was scored and is not billed")
+DEAD_LETTERS = Topic(
+    "dead-letters",
+    "topic/partition/offset/index",
+    "input that could not become an event: original bytes, place and reason",
+    max_message_bytes=20 * MIB,
+)
+WORKER_APP = "driftlock-worker"
+STATES = Topic(
+    f"{WORKER_APP}-states-changelog",
+    "organization_id/stream",
+    "the workers' saved stream states (changelog of the Faust table `states`)",
+    compacted=True,
+    log_append_time=False,
+    extra={"min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(64 * MIB)},
+)
+
+TOPICS = (EVENTS, CONTROL, BLOCKS, ANOMALIES, USAGE, DEAD_LETTERS, STATES)
+
+ORGANIZATION_HEADER = "x-organization-id"
+STREAM_HEADER = "x-stream"
+TRACE_HEADER = "traceparent"
+CONTENT_TYPE_HEADER = "content-type"
+DEFAULT_STREAM = "default"
+
+MAX_EVENT_BYTES = 64 * 1024
+MAX_STREAM_BYTES = 128
+MAX_ID_BYTES = 128
+
+
+def organization_topic(organization_id: str) -> Topic:
+    """An organization's own source topic, so that an ACL can bind its principal."""
+    return Topic(
+        f"{EVENTS.name}.{organization_id}", EVENTS.key, EVENTS.what, max_message_bytes=EVENTS.max_message_bytes
+    )
