@@ -1,0 +1,60 @@
+"""`driftlock`: registers the commands, and turns our errors into one line and an exit code."""
+
+import sys
+
+from cyclopts import App
+
+from schemas.errors import DriftlockError
+
+app = App(
+    name="driftlock",
+    help="Finds anomalies in telemetry by compression, explains each one in bits, and bills only for anomalies.",
+)
+
+# Each is imported when it is called, so that --help and scan start fast.
+_COMMANDS = {
+    "scan": "pipeline.cli.scan:scan",
+    "demo": "pipeline.cli.demo:demo",
+    "dev": "pipeline.cli.dev:dev",
+    "worker": "pipeline.cli.worker:worker",
+    "packer": "pipeline.cli.packer:packer",
+    "generate": "pipeline.cli.generate:generate",
+}
+_GROUPS = {
+    "sink": {"anomalies": "pipeline.cli.sink:anomalies", "usage": "pipeline.cli.sink:usage"},
+    "meter": {"run": "pipeline.cli.meter:run"},
+    "api": {"run": "pipeline.cli.api:run"},
+    "topics": {"apply": "pipeline.cli.topics:apply", "check": "pipeline.cli.topics:check"},
+    "db": {"migrate": "pipeline.cli.db:migrate"},
+    "events": {"send": "pipeline.cli.events:send"},
+}
+_GROUP_HELP = {
+    "sink": "Write a topic to PostgreSQL.",
+    "meter": "Send hour totals to Stripe.",
+    "api": "The HTTP API.",
+    "topics": "Kafka topics.",
+    "db": "The database schema.",
+    "events": "Telemetry events.",
+}
+
+for _name, _where in _COMMANDS.items():
+    app.command(_where, name=_name)
+for _group, _members in _GROUPS.items():
+    _sub = App(name=_group, help=_GROUP_HELP[_group])
+    for _name, _where in _members.items():
+        _sub.command(_where, name=_name)
+    app.command(_sub)
+
+
+def main() -> None:
+    """Run the command of `sys.argv`."""
+    try:
+        sys.exit(app(result_action="return_int_as_exit_code_else_zero"))
+    except DriftlockError as error:
+        sys.stderr.write(f"driftlock: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
