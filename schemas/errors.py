@@ -56,3 +56,11 @@ class Fenced(DriftlockError):
 
 class LiveKeyRefused(DriftlockError):
     """A live Stripe key is set, and STRIPE_ALLOW_LIVE is not: refused, so that no test ever bills anyone."""
+
+
+class ComponentMissing(DriftlockError):
+    """A program that this needs is not on this machine: `make components` says what it lacks."""
+
+
+class ComponentFailed(DriftlockError):
+    """A process of the embedded stack did not start or ended by itself: its log says why."""
