@@ -1,0 +1,47 @@
+"""`driftlock generate`: the committed files that follow from the code; `--check` compares them instead."""
+
+import sys
+from pathlib import Path
+
+import orjson
+
+from schemas import models, settings
+from schemas.errors import DriftlockError
+
+ROOT = Path(__file__).resolve().parents[2]
+_MESSAGES = (models.Anomaly, models.AnomalyUsage, models.ScoredUsage, models.DeadLetter, models.OrganizationControl)
+
+
+class StaleFiles(DriftlockError):
+    """Generated files are not fresh: run `driftlock generate` and commit what it writes."""
+
+
+def generated() -> dict[str, bytes]:
+    """Path below the repository → content of every generated file."""
+    files = {".env.example": settings.env_example().encode()}
+    for model in _MESSAGES:
+        schema = model.model_json_schema(mode="serialization")
+        files[f"schemas/json/{model.__name__}.json"] = orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
+    return files
+
+
+def generate(*, check: bool = False) -> None:
+    """Write the generated files.
+
+    Parameters
+    ----------
+    check
+        Write nothing; exit 2 where a file differs.
+    """
+    stale = [path for path, content in generated().items() if _read(ROOT / path) != content]
+    if check and stale:
+        raise StaleFiles(f"not fresh: {', '.join(stale)}: run `driftlock generate` and commit what it writes")
+    for path in stale:
+        target = ROOT / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(generated()[path])
+        sys.stdout.write(f"wrote {path}\n")
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None

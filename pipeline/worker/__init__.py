@@ -1,0 +1,1 @@
+"""Frames scored: the Faust agent, its states and their recovery."""

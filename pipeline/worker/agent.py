@@ -1,0 +1,173 @@
+"""The order of steps on each frame: score → send, await Kafka's acknowledgement → save what is due → acknowledge the frame."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import faust
+import structlog
+from faust.types import EventT
+from prometheus_client import Counter, Gauge, Histogram
+
+from detectors.detector import Controls
+from pipeline.crash import crash_point
+from pipeline.worker.outputs import Output, outputs
+from pipeline.worker.partition import Partition
+from pipeline.worker.recovery import ReadFrames, catch_up, restore
+from pipeline.worker.scoring import Scored, score_frame
+from schemas.errors import DriftlockError, TopicRecreated
+from schemas.frames import decode
+from schemas.topics import BLOCKS
+
+log = structlog.get_logger(__name__)
+
+FRAMES = Counter("driftlock_worker_frames", "frames scored")
+EVENTS = Counter("driftlock_worker_events", "events of frames, by what became of them", ["outcome"])
+UPDATES = Counter("driftlock_worker_anomaly_revisions", "revisions of anomalies sent")
+SAVED_BYTES = Counter("driftlock_worker_saved_bytes", "bytes of states written to the changelog")
+INPUT_BYTES = Counter("driftlock_worker_input_bytes", "bytes of events scored")
+REREAD = Counter("driftlock_worker_frames_read_again", "frames scored again after a start or a rebalance")
+STREAMS = Gauge("driftlock_worker_streams", "streams held in memory")
+AGE = Histogram(
+    "driftlock_worker_age_seconds",
+    "from the broker's append of a frame to the acknowledgement of what it led to",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300),
+)
+
+Send = Callable[[Output], Awaitable[Awaitable[Any]]]
+Write = Callable[[int, bytes, bytes], Awaitable[Any]]
+
+
+@dataclass
+class Worker:
+    """What the steps need of the outside, and the partitions held."""
+
+    topic_id: Callable[[], str]
+    read: ReadFrames
+    stored: Callable[[bytes], bytes | None]
+    send: Send
+    write: Write
+    controls: Controls
+    checkpoint_bytes: int
+    checkpoint_seconds: float
+    accept_new_topic: bool = False
+    partitions: dict[int, Partition] = field(default_factory=dict)
+    wrong: str = "starting"
+
+
+async def run(worker: Worker, stream: faust.Stream[Any]) -> None:
+    """Handle each frame of the stream; an error that is ours to judge ends the process before the frame is acknowledged."""
+    async for event in stream.noack().events():
+        try:
+            await frame(worker, event)
+        except DriftlockError as error:
+            stop(error)
+        except Exception as error:  # nothing unknown is passed over: the frame stays unacknowledged
+            log.exception("frame not handled", partition=event.message.partition, offset=event.message.offset)
+            stop(DriftlockError(f"a frame of {BLOCKS.name} could not be handled: {type(error).__name__}: {error}"))
+        event.ack()
+
+
+async def frame(worker: Worker, event: EventT[Any]) -> None:
+    """One frame of `blocks`."""
+    message = event.message
+    number, partition = message.offset, await _ready(worker, message.partition, message.offset)
+    if number <= partition.position:
+        return
+    try:
+        data = decode(message.value or b"")
+        scored = score_frame(partition, number, data, len(data.events.body), worker.stored, worker.controls)
+        crash_point("worker:after-score")
+        acknowledgements = [await worker.send(output) for output in outputs(partition, number, data, scored)]
+        crash_point("worker:after-send")
+        for acknowledgement in acknowledgements:
+            await acknowledgement
+        partition.acked = number
+        crash_point("worker:after-ack")
+        if partition.due(time.monotonic(), worker.checkpoint_bytes, worker.checkpoint_seconds):
+            await save(worker, partition)
+    except BaseException:
+        # Also when cancelled: the states may be ahead of what was sent, so they are restored from what was saved.
+        worker.partitions.pop(message.partition, None)
+        raise
+    _measure(worker, scored, len(data), len(data.events.body), message.timestamp)
+
+
+async def save(worker: Worker, partition: Partition) -> None:
+    """Write every changed state, then the partition's record, each acknowledged by Kafka."""
+    writes = []
+    size = 0
+    for stream, value in partition.changed():
+        writes.append(worker.write(partition.number, stream.encode(), value))
+        size += len(value)
+        crash_point("worker:mid-save")
+    await asyncio.gather(*writes)
+    crash_point("worker:after-states")
+    key, record = partition.checkpoint(time.monotonic())
+    await worker.write(partition.number, key, record)
+    SAVED_BYTES.inc(size + len(record))
+    crash_point("worker:after-save")
+
+
+async def _ready(worker: Worker, number: int, first: int) -> Partition:
+    """The partition, caught up so that frame `first` is the next one, or was handled already."""
+    partition = worker.partitions.get(number)
+    if partition is not None and first == partition.position + 1:
+        return partition
+    topic_id = await asyncio.to_thread(worker.topic_id)
+    if partition is not None and partition.topic_id != topic_id:
+        raise TopicRecreated(
+            f"the topic {BLOCKS.name} was made again while this worker read it (id {partition.topic_id}, now {topic_id}): "
+            "start it again with `driftlock worker --accept-new-topic blocks`"
+        )
+    if partition is None:
+        partition = restore(number, topic_id, worker.stored, accept_new_topic=worker.accept_new_topic)
+        partition.checkpoint_at = time.monotonic()
+    last = max(first - 1, partition.acked)
+    started = time.monotonic()
+    read = await asyncio.to_thread(catch_up, partition, last, worker.read, worker.stored, worker.controls)
+    worker.partitions[number] = partition
+    worker.wrong = ""
+    REREAD.inc(read)
+    log.info(
+        "partition ready",
+        partition=number,
+        next_frame=partition.position + 1,
+        frames_read_again=read,
+        seconds=round(time.monotonic() - started, 3),
+    )
+    return partition
+
+
+def keep_only(worker: Worker, numbers: Iterable[int]) -> None:
+    """Drop the memory of partitions that are no longer assigned."""
+    kept = set(numbers)
+    for number in [n for n in worker.partitions if n not in kept]:
+        del worker.partitions[number]
+    worker.wrong = ""
+
+
+def stop(error: DriftlockError) -> NoReturn:
+    """End the process at once with one line: nothing behind the frame at hand is acknowledged or committed."""
+    log.critical("stopped", reason=str(error))
+    sys.stderr.write(f"driftlock: {error}\n")
+    sys.stderr.flush()
+    os._exit(error.exit_code)
+
+
+def _measure(worker: Worker, scored: Scored, events: int, size: int, timestamp: float) -> None:
+    FRAMES.inc()
+    INPUT_BYTES.inc(size)
+    good = sum(t.scored for t in scored.tallies.values())
+    duplicates = sum(t.duplicates for t in scored.tallies.values())
+    EVENTS.labels("scored").inc(good)
+    EVENTS.labels("duplicate").inc(duplicates)
+    EVENTS.labels("dead_letter").inc(sum(len(f.events) for f in scored.failed))
+    UPDATES.inc(len(scored.updates))
+    STREAMS.set(sum(len(p.streams) for p in worker.partitions.values()))
+    if events:
+        AGE.observe(max(0.0, time.time() - timestamp))

@@ -1,0 +1,85 @@
+"""What a worker holds in memory of one partition of `blocks`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from detectors.detector import State, dump, load, new_state
+from pipeline.places import Source
+from pipeline.worker.saved import (
+    Checkpoint,
+    SavedPartition,
+    SavedStream,
+    decode_stream,
+    encode_partition,
+    encode_stream,
+    partition_key,
+)
+from schemas.frames import Place
+
+Stored = Callable[[bytes], bytes | None]
+"""Value of a key of the table, or nothing."""
+
+
+@dataclass
+class ResidentStream:
+    """A stream's state as of the end of frame `position`; changed since its last saving where `dirty`."""
+
+    state: State
+    position: int = -1
+    dirty: bool = False
+
+
+@dataclass
+class Partition:
+    """Streams and progress of one partition: `position` is the last frame scored, `acked` the last one whose outputs are out."""
+
+    number: int
+    topic_id: str
+    expected: dict[Source, Place] = field(default_factory=dict)
+    position: int = -1
+    acked: int = -1
+    streams: dict[str, ResidentStream] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    checkpoints: tuple[Checkpoint, ...] = ()
+    bytes_since_checkpoint: int = 0
+    checkpoint_at: float = 0.0
+
+    def stream(self, key: str, stored: Stored) -> ResidentStream:
+        """The stream's state: from memory, else as saved, else new."""
+        resident = self.streams.get(key)
+        if resident is None:
+            value = stored(key.encode())
+            if value is None:
+                resident = ResidentStream(new_state())
+            else:
+                saved = decode_stream(value)
+                # Positions count frames of one topic: after an accepted new topic the state goes on from its beginning.
+                position = saved.position if saved.topic_id == self.topic_id else -1
+                resident = ResidentStream(load(saved.dump), position)
+            self.streams[key] = resident
+        return resident
+
+    def due(self, now: float, max_bytes: int, max_seconds: float) -> bool:
+        """Whether the states should be saved after this frame; `now` is any clock in seconds that never goes back."""
+        if self.bytes_since_checkpoint == 0:
+            return False
+        return self.bytes_since_checkpoint >= max_bytes or now - self.checkpoint_at >= max_seconds
+
+    def changed(self) -> list[tuple[str, bytes]]:
+        """(key, value) of every stream that changed since it was saved."""
+        return [
+            (key, encode_stream(SavedStream(self.topic_id, resident.position, dump(resident.state))))
+            for key, resident in self.streams.items()
+            if resident.dirty
+        ]
+
+    def checkpoint(self, now: float) -> tuple[bytes, bytes]:
+        """(key, value) of the partition's record, to be written after the streams that changed; they count as saved now."""
+        for key, resident in self.streams.items():
+            if resident.dirty:
+                self.positions[key] = resident.position
+                resident.dirty = False
+        self.checkpoints = (*self.checkpoints[-8:], Checkpoint(self.position + 1, dict(self.expected)))
+        self.bytes_since_checkpoint, self.checkpoint_at = 0, now
+        saved = SavedPartition(self.topic_id, self.acked, self.checkpoints[-1], self.checkpoints[:-1], self.positions)
+        return partition_key(self.number), encode_partition(saved)

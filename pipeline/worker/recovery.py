@@ -1,0 +1,110 @@
+"""A partition brought to where it must be: saved states loaded, `blocks` read again, nothing sent."""
+
+from collections.abc import Callable, Iterator
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from detectors.detector import Controls
+from pipeline.worker.partition import Partition, Stored
+from pipeline.worker.saved import decode_partition, decode_stream, partition_key
+from pipeline.worker.scoring import score_frame
+from schemas.errors import OffsetLost, TopicRecreated
+from schemas.frames import decode
+from schemas.topics import BLOCKS
+
+ReadFrames = Callable[[int, int, int], Iterator[tuple[int, bytes]]]
+"""(partition, first, last) → (offset, bytes) of each frame from first to last, both included."""
+
+_RESET = "`driftlock worker --accept-new-topic blocks` goes on with the saved states from the log's beginning"
+
+
+def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: bool = False) -> Partition:
+    """The partition as its saved record says: to be caught up from `position` + 1.
+
+    Raises `TopicRecreated` where the record is of another topic and that is not accepted, `OffsetLost` where a stale state
+    needs frames older than any listed checkpoint.
+    """
+    value = stored(partition_key(number))
+    if value is None:
+        return Partition(number, topic_id)
+    saved = decode_partition(value)
+    if saved.topic_id != topic_id:
+        if not accept_new_topic:
+            raise TopicRecreated(
+                f"the topic {BLOCKS.name} was made again since the states of partition {number} were saved "
+                f"(id {saved.topic_id}, now {topic_id}): {_RESET}"
+            )
+        return Partition(number, topic_id)
+    start = saved.checkpoint
+    for key, position in saved.positions.items():
+        state = stored(key.encode())
+        behind = -1 if state is None else decode_stream(state).position
+        if behind < position:
+            earlier = saved.start_for(min(behind + 1, start.low_water))
+            if earlier is None:
+                raise OffsetLost(
+                    f"the saved state of a stream in partition {number} is older than any checkpoint: {_RESET}"
+                )
+            start = earlier
+    partition = Partition(
+        number, topic_id, dict(start.expected), start.low_water - 1, saved.acked, positions=dict(saved.positions)
+    )
+    partition.checkpoints = (*saved.earlier, saved.checkpoint)
+    return partition
+
+
+def catch_up(partition: Partition, last: int, read: ReadFrames, stored: Stored, controls: Controls) -> int:
+    """Score the frames after `position` up to `last` without sending anything; returns how many there were."""
+    frames = 0
+    if last > partition.position:
+        for number, data in read(partition.number, partition.position + 1, last):
+            frame = decode(data)
+            score_frame(partition, number, frame, len(frame.events.body), stored, controls)
+            frames += 1
+    partition.acked = max(partition.acked, last)
+    return frames
+
+
+def frame_reader(config: dict[str, str | int | float | bool | None]) -> ReadFrames:
+    """Reads frames with a consumer of its own, made of `config` (brokers and security); raises `OffsetLost` where they are gone."""
+
+    def read(partition: int, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        consumer = Consumer(
+            {
+                **config,
+                "group.id": "driftlock-worker-recovery",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "fetch.message.max.bytes": BLOCKS.max_message_bytes,
+                "fetch.max.bytes": 64 << 20,
+                "queued.max.messages.kbytes": 65536,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(BLOCKS.name, partition, first)])
+            while True:
+                message = consumer.poll(1.0)
+                if message is None:
+                    continue
+                if error := message.error():
+                    _refuse(error, partition, first)
+                    continue
+                offset, value = message.offset(), message.value()
+                if offset is None or offset > last:
+                    return
+                yield offset, value or b""
+                if offset == last:
+                    return
+        finally:
+            consumer.close()
+
+    return read
+
+
+def _refuse(error: KafkaError, partition: int, first: int) -> None:
+    if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
+        raise OffsetLost(
+            f"frame {first} of {BLOCKS.name}/{partition} is needed to restore states and is gone: {_RESET}"
+        )
+    if error.fatal() or not error.retriable():
+        raise KafkaException(error)

@@ -1,0 +1,170 @@
+"""A frame scored: each event admitted once, each block given to its stream's detector."""
+
+import hashlib
+import struct
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from detectors.detector import Controls, EpisodeUpdate, Events, score
+from pipeline.places import admit
+from pipeline.worker.partition import Partition, Stored
+from pipeline.worker.saved import stream_key
+from schemas.frames import Block, Frame
+from schemas.identity import named_event_id, placed_event_id
+
+log = structlog.get_logger(__name__)
+_REFERENCE = struct.Struct("<16sqi")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Which event an episode began with: its id, its frame and its index in it, its trace context."""
+
+    event_id: UUID
+    frame: int
+    event: int
+    trace: str | None
+
+    def to_bytes(self) -> bytes:
+        """The bytes that the detector keeps for an open episode."""
+        return _REFERENCE.pack(self.event_id.bytes, self.frame, self.event) + (self.trace or "").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Reference":
+        """The reference of bytes that the detector gave back."""
+        event_id, frame, event = _REFERENCE.unpack_from(data)
+        return cls(UUID(bytes=event_id), frame, event, data[_REFERENCE.size :].decode() or None)
+
+
+@dataclass
+class Tally:
+    """What a frame held of one organization."""
+
+    scored: int = 0
+    duplicates: int = 0
+    first_event: int = 0
+    occurred_at: int = 0
+    opened: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A block that could not be scored, and why; its events are dead letters."""
+
+    block: Block
+    events: NDArray[np.int64]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring a frame gave. `whole` is false where a stream was already ahead of this frame: its outputs are out."""
+
+    updates: list[tuple[Block, EpisodeUpdate]]
+    tallies: dict[str, Tally]
+    failed: list[Failed]
+    whole: bool
+
+
+def score_frame(
+    partition: Partition, number: int, frame: Frame, size: int, stored: Stored, controls: Controls
+) -> Scored:
+    """Score frame `number` (its offset, `size` bytes of events and all); raises `GapInFrames` before anything has changed."""
+    mask, expected = admit(partition.expected, frame)
+    ends = np.cumsum(frame.events.body_length, dtype=np.int64)
+    starts = ends - frame.events.body_length
+    id_ends = np.cumsum(frame.events.id_length, dtype=np.int64)
+    body = np.frombuffer(frame.events.body, np.uint8)
+    everything = bool(mask.all())
+    updates: list[tuple[Block, EpisodeUpdate]] = []
+    tallies: dict[str, Tally] = {}
+    failed: list[Failed] = []
+    whole = True
+    for block in frame.blocks:
+        chosen = np.arange(block.start, block.stop, dtype=np.int64)
+        if not everything:
+            chosen = chosen[mask[block.start : block.stop]]
+        if not len(chosen):
+            continue
+        resident = partition.stream(stream_key(block.organization_id, block.stream), stored)
+        if resident.position >= number:
+            whole = False
+            continue
+        events = _events(frame, number, block, chosen, body, starts, ends, id_ends)
+        tally = tallies.setdefault(block.organization_id, Tally(first_event=int(chosen[0])))
+        tally.occurred_at = max(tally.occurred_at, int(events.received_at.max()))
+        try:
+            resident.state, results, found = score(resident.state, events, None, controls)
+        except Exception as error:  # no exception leaves an agent: what can't be scored is kept as dead letters
+            log.exception("block not scored", organization_id=block.organization_id, events=len(chosen))
+            failed.append(Failed(block, chosen, f"could not be scored: {type(error).__name__}: {error}"))
+        else:
+            duplicates = int(results.duplicate.sum())
+            tally.scored += len(chosen) - duplicates
+            tally.duplicates += duplicates
+            for bits, count in results.opened.items():
+                tally.opened[bits] = tally.opened.get(bits, 0) + count
+            updates += [(block, update) for update in found]
+        resident.position, resident.dirty = number, True
+    partition.expected, partition.position = expected, number
+    partition.bytes_since_checkpoint += size
+    return Scored(updates, tallies, failed, whole)
+
+
+def event_id(frame: Frame, block: Block, i: int, id_ends: NDArray[np.int64]) -> UUID:
+    """Id of event `i` of a frame: of the producer's own id where it gave one, else of its place."""
+    events = frame.events
+    if length := int(events.id_length[i]):
+        end = int(id_ends[i])
+        return named_event_id(block.organization_id, block.stream, events.ids[end - length : end].decode())
+    source = frame.ranges[events.source[i]]
+    return placed_event_id(source.topic_id, source.partition, int(events.offset[i]), int(events.index[i]))
+
+
+def _events(
+    frame: Frame,
+    number: int,
+    block: Block,
+    chosen: NDArray[np.int64],
+    body: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    id_ends: NDArray[np.int64],
+) -> Events:
+    first, last = int(chosen[0]), int(chosen[-1])
+    offsets = np.empty(len(chosen) + 1, np.int64)
+    if last - first + 1 == len(chosen):
+        bodies = body[starts[first] : ends[last]]
+        offsets[:-1] = starts[first : last + 1] - starts[first]
+        offsets[-1] = len(bodies)
+    else:
+        bodies = np.concatenate([body[starts[i] : ends[i]] for i in chosen])
+        offsets[0] = 0
+        np.cumsum(ends[chosen] - starts[chosen], out=offsets[1:])
+
+    def reference(i: int) -> bytes:
+        at = int(chosen[i])
+        trace = frame.traces.get((int(frame.events.source[at]), int(frame.events.offset[at])))
+        return Reference(event_id(frame, block, at, id_ends), number, at, trace).to_bytes()
+
+    return Events(
+        body=bodies,
+        offsets=offsets,
+        received_at=frame.events.received_at[chosen],
+        id_hash=_id_hashes(frame, chosen, id_ends),
+        reference=reference,
+    )
+
+
+def _id_hashes(frame: Frame, chosen: NDArray[np.int64], id_ends: NDArray[np.int64]) -> NDArray[np.uint64]:
+    hashes = np.zeros(len(chosen), np.uint64)
+    lengths = frame.events.id_length[chosen]
+    for k in np.nonzero(lengths)[0]:
+        end = int(id_ends[chosen[k]])
+        name = frame.events.ids[end - int(lengths[k]) : end]
+        hashes[k] = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") or 1
+    return hashes
