@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import faust
 import structlog
 from faust.types import EventT
 from prometheus_client import Counter, Gauge, Histogram
@@ -59,7 +58,7 @@ class Worker:
     wrong: str = "starting"
 
 
-async def run(worker: Worker, stream: faust.Stream[Any]) -> None:
+async def run(worker: Worker, stream: Any) -> None:
     """Handle each frame of the stream; an error that is ours to judge ends the process before the frame is acknowledged."""
     async for event in stream.noack().events():
         try:
