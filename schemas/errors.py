@@ -64,3 +64,11 @@ class ComponentMissing(DriftlockError):
 
 class ComponentFailed(DriftlockError):
     """A process of the embedded stack did not start or ended by itself: its log says why."""
+
+
+class MigrationRefused(DriftlockError):
+    """The database's schema does not fit the migrations of this release."""
+
+
+class PlanChanged(DriftlockError):
+    """The file of plans is wrong, or changes a plan version that a database already holds."""

@@ -1,0 +1,108 @@
+"""Plans: the reviewed file plans.toml, and the immutable plan versions that the database holds."""
+
+import tomllib
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+
+from schemas.errors import PlanChanged
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One version of a plan. Money in cents; `overage_cents` is for each unit over `included`, None: never billed."""
+
+    plan: str
+    title: str
+    version: int
+    monthly_cents: Decimal
+    included: int
+    overage_cents: Decimal | None
+    cap_percent: int
+    requests_per_minute: int
+    streams: int
+    retention_days: int
+
+    @property
+    def cap(self) -> int:
+        """Units from which on nothing more is billed while the cap is on."""
+        return self.included * self.cap_percent // 100
+
+
+@cache
+def plans() -> tuple[Plan, ...]:
+    """Every plan version of plans.toml, in its order."""
+    return read(files("billing").joinpath("plans.toml").read_text("utf-8"))
+
+
+def latest(plan: str) -> Plan:
+    """The newest version of a plan; `KeyError` if there is none of that name."""
+    versions = [p for p in plans() if p.plan == plan]
+    if not versions:
+        raise KeyError(plan)
+    return max(versions, key=lambda p: p.version)
+
+
+def read(text: str) -> tuple[Plan, ...]:
+    """Plans of a TOML text; `PlanChanged` says what is wrong with it."""
+    try:
+        tables = tomllib.loads(text)["plan"]
+        found = tuple(_plan(table) for table in tables)
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, InvalidOperation) as error:
+        raise PlanChanged(f"billing/plans.toml can't be read: {error}") from error
+    if len({(p.plan, p.version) for p in found}) != len(found):
+        raise PlanChanged("billing/plans.toml has a plan version twice")
+    return found
+
+
+def _plan(table: dict[str, Any]) -> Plan:
+    if not isinstance(table["monthly_cents"], str) or not isinstance(table["overage_cents"], str):
+        raise TypeError("money must be text, never a float")
+    overage = table["overage_cents"]
+    return Plan(
+        **{
+            **table,
+            "monthly_cents": Decimal(table["monthly_cents"]),
+            "overage_cents": Decimal(overage) if overage else None,
+        }
+    )
+
+
+def store(connection: Connection) -> None:
+    """Put the plan versions that are missing into the database; `PlanChanged` where one there differs from the file.
+
+    Runs as the owner of the schema, by `driftlock db migrate`.
+    """
+    with connection.transaction():
+        for p in plans():
+            connection.execute("INSERT INTO plans VALUES (%s, %s) ON CONFLICT DO NOTHING", (p.plan, p.title))
+            values = (
+                p.plan,
+                p.version,
+                p.monthly_cents,
+                p.included,
+                p.overage_cents,
+                p.cap_percent,
+                p.requests_per_minute,
+                p.streams,
+                p.retention_days,
+            )
+            connection.execute(
+                "INSERT INTO plan_versions VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", values
+            )
+            row = connection.execute(
+                "SELECT plan, version, monthly_cents, included, overage_cents, cap_percent, requests_per_minute,"
+                " streams, retention_days FROM plan_versions WHERE plan = %s AND version = %s",
+                (p.plan, p.version),
+            ).fetchone()
+            if row != values:
+                raise PlanChanged(
+                    f"billing/plans.toml: plan {p.plan} version {p.version} differs from the one in the database,"
+                    " which is immutable: add a new version instead"
+                )

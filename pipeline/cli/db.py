@@ -1,0 +1,69 @@
+"""`driftlock db migrate`: brings the database's schema, roles and plans to this release."""
+
+import os
+import sys
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from billing import plans
+from schemas import migrations
+from schemas.errors import DatabaseUnreachable, SettingsError
+from schemas.settings import Settings, load
+
+MONTHS_AHEAD = 3
+
+
+def migrate() -> None:
+    """Create or upgrade the schema, as the owner (DATABASE_URL).
+
+    Login roles that are missing are created, with the passwords of the DATABASE_URL_* settings that are given. Running
+    it again changes nothing.
+    """
+    settings = load(os.environ)
+    owner = settings.database_url.get_secret_value()
+    if not owner:
+        raise SettingsError("DATABASE_URL is not set: the owner of the schema, for migrations")
+    try:
+        with psycopg.connect(owner, autocommit=True, connect_timeout=10) as connection:
+            done = migrate_database(connection, role_passwords(settings))
+    except psycopg.OperationalError as error:
+        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL: {_line(error)}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SettingsError(f"the role of DATABASE_URL may not do this: {_line(error)}") from error
+    sys.stdout.write(f"applied: {', '.join(done)}\n" if done else "nothing to apply: the schema is up to date\n")
+
+
+def migrate_database(connection: psycopg.Connection, passwords: dict[str, str]) -> tuple[str, ...]:
+    """Schema, roles, plans and the coming months' partitions; the names of the migrations applied now.
+
+    `connection` is in autocommit mode, as the owner of the schema.
+    """
+    done = migrations.apply(connection, passwords)
+    plans.store(connection)
+    connection.execute("SELECT create_anomaly_partitions(%s, %s)", (datetime.now(UTC), MONTHS_AHEAD))
+    return done
+
+
+def role_passwords(settings: Settings) -> dict[str, str]:
+    """Role → password, of each DATABASE_URL_* that gives one. `SettingsError` if a URL names another role than its own."""
+    found = {}
+    for role in migrations.ROLES:
+        name = f"database_url_{role.removeprefix('driftlock_')}"
+        url = getattr(settings, name).get_secret_value()
+        if not url:
+            continue
+        try:
+            parts = conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise SettingsError(f"{name.upper()} is no connection URL") from error
+        if parts.get("user") != role:
+            raise SettingsError(f"{name.upper()} must log in as {role}, not as {parts.get('user') or 'nobody'}")
+        if parts.get("password"):
+            found[role] = str(parts["password"])
+    return found
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
