@@ -1,0 +1,278 @@
+"""How a source record becomes events: the one rule, whichever way the record came. Pure; whatever arrives, nothing raises.
+
+| content-type (parameters left out) | what the value is |
+|---|---|
+| application/json, */*+json | one event, or an array of events |
+| application/x-ndjson, application/ndjson, application/jsonl | an event a line; empty lines are left out |
+| text/* | one text event |
+| none | `{`: a JSON object, else an object a line; `[`: an array of events, or text where what follows could not be one (`[2026-01-01] ...`); else text |
+
+An event is a JSON object, or text; a JSON string is a text event of its content. The body of a record that is one event, or
+of one line, is the bytes as they came; of an element of an array, the element as orjson writes it. In an object `stream`
+(text) and `event_id` (text or 64-bit integer) belong to us; they stay in the body. null counts as not given.
+Whatever can't be an event is a dead letter: an element or a line alone, where the others can be read; else the whole record.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from schemas.topics import (
+    CONTENT_TYPE_HEADER,
+    DEFAULT_STREAM,
+    MAX_EVENT_BYTES,
+    MAX_ID_BYTES,
+    MAX_STREAM_BYTES,
+    ORGANIZATION_HEADER,
+    STREAM_HEADER,
+    TRACE_HEADER,
+)
+
+MAX_EVENTS_PER_RECORD = 1 << 20
+MAX_FAILURES_PER_RECORD = 1_000
+"""A record of which more can't be read is one dead letter, so that a record can't grow a thousandfold in dead letters."""
+
+Event = tuple[int, bytes, str, bytes]
+"""(index in the record, body, stream, producer's id or b"")."""
+
+Dead = tuple[int, str, str, bytes]
+"""(index in the record, class of the reason, the reason, the bytes that could not be read)."""
+
+Headers = Sequence[tuple[str, bytes | str | None]] | None
+
+_GUESS, _JSON, _NDJSON, _TEXT, _WRONG = range(5)
+_GUESS_OR_JSON = _JSON
+_NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the headers of a record say. `organization_id` is None where there is none; `wrong` is (class, reason) or None."""
+
+    kind: int = _GUESS
+    stream: str = DEFAULT_STREAM
+    organization_id: str | None = None
+    trace: str = ""
+    wrong: tuple[str, str] | None = None
+
+
+def describe(headers: Headers) -> Described:
+    """What headers say; the same headers say the same, so a caller may remember it."""
+    if not headers:
+        return Described()
+    said: dict[str, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        raw = value.encode() if isinstance(value, str) else b"" if value is None else value
+        if said.setdefault(key, raw) != raw and key in {ORGANIZATION_HEADER, STREAM_HEADER, CONTENT_TYPE_HEADER}:
+            return Described(_WRONG, wrong=("headers", f"the header {key} is given twice, and differs"))
+    organization = said.get(ORGANIZATION_HEADER)
+    organization_id = None if organization is None else organization.decode("ascii", "replace").lower()
+    if organization_id is not None and not _UUID.fullmatch(organization_id):
+        return Described(_WRONG, wrong=("organization", f"the header {ORGANIZATION_HEADER} is not a UUID"))
+    kind = _kind(said.get(CONTENT_TYPE_HEADER, b""))
+    if kind is None:
+        return Described(
+            _WRONG,
+            organization_id=organization_id,
+            wrong=("content-type", "the content type is none of JSON, NDJSON and text in UTF-8"),
+        )
+    stream = DEFAULT_STREAM
+    if STREAM_HEADER in said:
+        try:
+            stream = said[STREAM_HEADER].decode()
+        except UnicodeDecodeError:
+            stream = ""
+        if reason := wrong_stream(stream):
+            return Described(
+                _WRONG, organization_id=organization_id, wrong=("stream", f"header {STREAM_HEADER}: {reason}")
+            )
+    trace = said.get(TRACE_HEADER, b"").decode("ascii", "replace")
+    return Described(kind, stream, organization_id, trace if _TRACE.fullmatch(trace) else "")
+
+
+def _kind(content_type: bytes) -> int | None:
+    name, _, parameters = content_type.decode("ascii", "replace").lower().partition(";")
+    name = name.strip()
+    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
+    if charset and charset[1] not in {"utf-8", "utf8", "us-ascii"}:
+        return None
+    if not name:
+        return _GUESS
+    if name == "application/json" or name.endswith("+json"):
+        return _JSON
+    if name in _NDJSON_TYPES:
+        return _NDJSON
+    return _TEXT if name.startswith("text/") else None
+
+
+@lru_cache(maxsize=65_536)
+def wrong_stream(stream: str) -> str:
+    """Why some text can't be a stream's name; nothing where it can."""
+    if not stream:
+        return "a stream's name is empty or not UTF-8"
+    if len(stream.encode("utf-8", "replace")) > MAX_STREAM_BYTES:
+        return f"a stream's name is longer than {MAX_STREAM_BYTES} bytes"
+    return "a stream's name has a control character" if _CONTROL_CHARACTERS.search(stream) else ""
+
+
+def simple(value: bytes | None, described: Described) -> tuple[str, bytes] | None:
+    """Stream and producer's id of a record that is one JSON object with nothing wrong: the short way of the usual case.
+
+    None: ask `read`, which gives the same for such a record and also knows all others.
+    """
+    if not value or value[0] != 123 or described.kind > _GUESS_OR_JSON or len(value) > MAX_EVENT_BYTES:  # 123: {
+        return None
+    try:
+        parsed = orjson.loads(value)
+    except ValueError:
+        return None
+    stream = parsed.get("stream")
+    if stream is None:
+        stream = described.stream
+    elif type(stream) is not str or wrong_stream(stream):
+        return None
+    if parsed.get("event_id") is None:
+        return stream, b""
+    said = _event(parsed, value, stream)
+    return (said[1], said[2]) if len(said) == 3 else None
+
+
+def read(value: bytes | None, described: Described) -> tuple[list[Event], list[Dead]]:  # noqa: PLR0911 - a table of cases
+    """The events and dead letters of a record, each with an index that no other of this record has, counted from 0."""
+    if described.wrong is not None:
+        return [], [(0, *described.wrong, value or b"")]
+    if not value:
+        return [], [(0, "empty", "the record has no value", b"")]
+    kind = described.kind
+    if kind == _TEXT:
+        return _one(_text(value, value, described.stream), value)
+    if kind == _NDJSON:
+        return _lines(value, described.stream)
+    first = value[:1]
+    if first.isspace():
+        first = value.lstrip()[:1]
+    if kind == _GUESS and first not in {b"{", b"["}:
+        return _one(_text(value, value, described.stream), value)
+    try:
+        parsed = orjson.loads(value)
+    except ValueError as error:
+        if kind == _GUESS:
+            return _not_json(value, first, described.stream, error)
+        return [], [(0, "json", f"not JSON: {error}", value)]
+    if type(parsed) is list:
+        return _elements(parsed, value, described.stream)
+    return _one(_event(parsed, value, described.stream), value)
+
+
+_Said = tuple[bytes, str, bytes] | tuple[str, str]
+"""(body, stream, producer's id), or (class, reason)."""
+
+
+def _event(parsed: Any, body: bytes, stream: str) -> _Said:  # noqa: PLR0911 - each reason is one line
+    if type(parsed) is not dict:
+        if type(parsed) is str:
+            return _text(parsed.encode(), body, stream)
+        return "shape", "an event must be a JSON object or text"
+    if len(body) > MAX_EVENT_BYTES:
+        return "too large", f"an event of {len(body)} bytes: the limit is {MAX_EVENT_BYTES}"
+    own = parsed.get("stream")
+    if own is not None:
+        if type(own) is not str:
+            return "stream", "stream must be text"
+        if reason := wrong_stream(own):
+            return "stream", reason
+        stream = own
+    given = parsed.get("event_id")
+    if given is None:
+        return body, stream, b""
+    if type(given) is not str and type(given) is not int:
+        return "event id", "event_id must be text or a 64-bit integer"
+    event_id = str(given).encode()
+    if not 0 < len(event_id) <= MAX_ID_BYTES:
+        return "event id", f"event_id must have 1 to {MAX_ID_BYTES} bytes"
+    return body, stream, event_id
+
+
+def _text(body: bytes, original: bytes, stream: str) -> _Said:
+    if len(body) > MAX_EVENT_BYTES:
+        return "too large", f"an event of {len(original)} bytes: the limit is {MAX_EVENT_BYTES}"
+    if not body:
+        return "empty", "a text event is empty"
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return "encoding", f"not UTF-8: {error.reason} at byte {error.start}"
+    return body, stream, b""
+
+
+def _one(said: _Said, value: bytes) -> tuple[list[Event], list[Dead]]:
+    if len(said) == 3:
+        return [(0, *said)], []
+    return [], [(0, *said, value)]
+
+
+def _not_json(value: bytes, first: bytes, stream: str, error: ValueError) -> tuple[list[Event], list[Dead]]:
+    """A record without a content type that starts as JSON and is not: an object a line, or a log line that looks alike."""
+    whole: Dead = (0, "json", f"not JSON, nor an object a line: {error}", value)
+    if first == b"[":
+        follows = value.lstrip()[1:].lstrip()[:1]
+        return ([], [whole]) if follows in {b"{", b'"'} else _one(_text(value, value, stream), value)
+    events, dead = _lines(value, stream)
+    return (events, dead) if events else ([], [whole])
+
+
+def _lines(value: bytes, stream: str) -> tuple[list[Event], list[Dead]]:
+    pieces: list[tuple[Any, bytes]] = []
+    for line in value.split(b"\n"):
+        body = line.strip()
+        if body:
+            try:
+                parsed = orjson.loads(body)
+            except ValueError as error:
+                parsed = error
+            pieces.append((parsed, body))
+            if len(pieces) > MAX_EVENTS_PER_RECORD:
+                break
+    return _several(pieces, value, stream)
+
+
+def _elements(elements: list[Any], value: bytes, stream: str) -> tuple[list[Event], list[Dead]]:
+    if len(elements) > MAX_EVENTS_PER_RECORD:
+        return [], [_too_many(value)]
+    try:
+        return _several([(element, orjson.dumps(element)) for element in elements], value, stream)
+    except orjson.JSONEncodeError:  # what can be read may be nested four times deeper than what can be written
+        return [], [(0, "json", "an element is nested too deeply", value)]
+
+
+def _several(pieces: list[tuple[Any, bytes]], value: bytes, stream: str) -> tuple[list[Event], list[Dead]]:
+    if not pieces:
+        return [], [(0, "empty", "the record holds no event", value)]
+    if len(pieces) > MAX_EVENTS_PER_RECORD:
+        return [], [_too_many(value)]
+    events: list[Event] = []
+    dead: list[Dead] = []
+    for index, (parsed, body) in enumerate(pieces):
+        if isinstance(parsed, ValueError):
+            dead.append((index, "json", f"not JSON: {parsed}", body))
+        else:
+            said = _event(parsed, body, stream)
+            if len(said) == 3:
+                events.append((index, *said))
+            else:
+                dead.append((index, *said, body))
+        if len(dead) > MAX_FAILURES_PER_RECORD:
+            return [], [(0, "too many failures", f"over {MAX_FAILURES_PER_RECORD} of its events can't be read", value)]
+    return events, dead
+
+
+def _too_many(value: bytes) -> Dead:
+    return 0, "too many events", f"the record holds more than {MAX_EVENTS_PER_RECORD} events", value
