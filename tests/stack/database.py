@@ -1,56 +1,56 @@
 """The fixture `database`: a fresh, migrated database on the stack's PostgreSQL, with a URL per role."""
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from pipeline.cli.db import migrate_database
-from pipeline.embedded.postgres import Postgres
 from schemas.migrations import ROLES
+from tests.stack.fixtures import fresh_database
+from tests.stack.providers import Server
 
 
 @dataclass(frozen=True)
 class Database:
-    """URLs of one database: of the owner (a superuser), and of each role."""
+    """A migrated database of one test alone, on the shared server. Roles belong to the server, with its password."""
 
-    owner: str
-    api: str
-    sink: str
-    meter: str
-    webhook: str
-    reader: str
+    server: Server
+    name: str
+
+    def url(self, role: str = "postgres") -> str:
+        """Its connection URL as the owner of the schema (a superuser), or as "driftlock_sink" and so on."""
+        return self.server.url(database=self.name, role=role)
 
     def environ(self) -> dict[str, str]:
         """The settings of a process that uses it."""
-        return {
-            "DATABASE_URL": self.owner,
-            "DATABASE_URL_API": self.api,
-            "DATABASE_URL_SINK": self.sink,
-            "DATABASE_URL_METER": self.meter,
-            "DATABASE_URL_WEBHOOK": self.webhook,
-            "DATABASE_URL_READER": self.reader,
-        }
+        urls = {f"DATABASE_URL_{role.removeprefix('driftlock_').upper()}": self.url(role) for role in ROLES}
+        return {"DATABASE_URL": self.url(), **urls}
 
 
-def create(postgres: Postgres) -> tuple[str, Database]:
-    """A fresh migrated database: its name and URLs. Roles take the server's password."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    urls = [postgres.url(database=name), *(postgres.url(database=name, role=role) for role in ROLES)]
-    with psycopg.connect(urls[0], autocommit=True) as connection:
-        migrate_database(connection, dict.fromkeys(ROLES, postgres.password))
-    return name, Database(*urls)
+def password(server: Server) -> str:
+    """The one password of a server of the tests."""
+    return str(psycopg.conninfo.conninfo_to_dict(server.url())["password"])
+
+
+def migrate(server: Server, name: str) -> Database:
+    """Migrate a database that is there; roles get the server's password."""
+    made = Database(server, name)
+    with psycopg.connect(made.url(), autocommit=True) as connection:
+        migrate_database(connection, dict.fromkeys(ROLES, password(server)))
+    return made
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: Server) -> Iterator[str]:
+    """The name of a migrated database that nobody is connected to, to be copied."""
+    with fresh_database(postgres) as empty:
+        yield migrate(postgres, empty.name).name
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[Database]:
-    """A fresh migrated database, dropped after the test."""
-    name, urls = create(postgres)
-    yield urls
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+def database(postgres: Server, migrated_template: str) -> Iterator[Database]:
+    """A fresh migrated database for this test alone, dropped after it."""
+    with fresh_database(postgres, migrated_template) as copy:
+        yield Database(postgres, copy.name)
