@@ -1,0 +1,178 @@
+"""What the embedded stack fetches once per machine: Apache Kafka's jars and stripe-mock, in a cache outside the tree.
+
+Every component is made in a folder beside its place and renamed into it, so two at once disturb nobody, a killed one
+leaves nothing half done, and the whole cache may be deleted at any time. `python -m pipeline.embedded.components`
+fetches all of them.
+"""
+
+import contextlib
+import hashlib
+import os
+import platform
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import ComponentMissing, DriftlockError
+
+KAFKA_VERSION = "4.4.0"
+STRIPE_MOCK_VERSION = "v0.203.0"
+JAVA_AT_LEAST = 17
+GO_AT_LEAST = (1, 22)
+MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java that runs Kafka. `version` as it names itself, with its build."""
+
+    program: str
+    version: str
+
+
+def cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of fetched components: DRIFTLOCK_CACHE, else .cache/driftlock in the home directory."""
+    if given := environ.get("DRIFTLOCK_CACHE"):
+        return Path(given).absolute()
+    home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    return Path(home).absolute() / ".cache" / "driftlock"
+
+
+def java(environ: Mapping[str, str] = os.environ) -> Java | None:
+    """The Java of JAVA_HOME, else of the PATH, if it is new enough."""
+    home = environ.get("JAVA_HOME", "")
+    program = shutil.which(str(Path(home) / "bin" / "java")) if home else None
+    program = program or shutil.which("java", path=environ.get("PATH"))
+    if program is None:
+        return None
+    said = _output([program, "-XshowSettings:properties", "-version"])
+    version = re.search(r"java\.runtime\.version = (\d+)(\S*)", said)
+    if version is None or int(version[1]) < JAVA_AT_LEAST:
+        return None
+    return Java(program, version[1] + version[2])
+
+
+def kafka_jars() -> Path | None:
+    """Kafka's jars if they are in the cache."""
+    jars = _kafka_folder()
+    return jars if jars.is_dir() else None
+
+
+def fetch_kafka() -> Path:
+    """Kafka's jars, by Maven if they are not in the cache. `ComponentMissing` without Maven or when it fails."""
+    if found := kafka_jars():
+        return found
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ComponentMissing("Apache Kafka needs Maven (mvn) to be fetched: install it, e.g. `apt-get install maven`")
+    with making(_kafka_folder()) as folder:
+        shutil.copyfile(HERE / "kafka.pom.xml", folder / "pom.xml")
+        _run(
+            [maven, "-B", "-q", MAVEN_GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"],
+            what="fetching Apache Kafka by Maven",
+            cwd=folder,
+        )
+        (folder / "pom.xml").unlink()
+        _check_sums(folder, HERE / "kafka.sha256")
+    return _kafka_folder()
+
+
+def stripe_mock() -> Path | None:
+    """The program stripe-mock if it is in the cache."""
+    program = _stripe_mock_folder() / "stripe-mock"
+    return program if program.is_file() else None
+
+
+def fetch_stripe_mock() -> Path:
+    """The program stripe-mock, built by Go if it is not in the cache. `ComponentMissing` without a Go or if it fails."""
+    if found := stripe_mock():
+        return found
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    version = re.search(r"go(\d+)\.(\d+)", _output([go, "version"])) if go else None
+    if go is None or version is None or (int(version[1]), int(version[2])) < GO_AT_LEAST:
+        raise ComponentMissing(f"stripe-mock needs Go {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]} or newer to be built")
+    with making(_stripe_mock_folder()) as folder:
+        environ = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-modcacherw"}
+        environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+        _run(
+            [go, "install", f"github.com/stripe/stripe-mock@{STRIPE_MOCK_VERSION}"],
+            what="building stripe-mock by Go",
+            env=environ,
+        )
+    return _stripe_mock_folder() / "stripe-mock"
+
+
+def main() -> int:
+    """Fetch everything; a line for each component. 2 when one of them can't be had."""
+    lacking = 0
+    for name, fetch in (("kafka", fetch_kafka), ("stripe-mock", fetch_stripe_mock)):
+        try:
+            print(f"{name}: {fetch()}")  # noqa: T201 a command's output
+        except DriftlockError as error:
+            lacking = 2
+            print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 a command's output
+    if java() is None:
+        lacking = 2
+        print(f"java: {JAVA_AT_LEAST} or newer is not on the PATH", file=sys.stderr)  # noqa: T201
+    return lacking
+
+
+@contextlib.contextmanager
+def making(place: Path) -> Iterator[Path]:
+    """A new folder beside `place`, to be filled, that becomes `place` unless another process was faster."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        with contextlib.suppress(OSError):
+            folder.rename(place)
+        if not place.is_dir():
+            raise ComponentMissing(f"{place} can't be made")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kafka_folder() -> Path:
+    return cache() / f"kafka-{KAFKA_VERSION}" / "libs"
+
+
+def _stripe_mock_folder() -> Path:
+    return cache() / f"stripe-mock-{STRIPE_MOCK_VERSION}-{platform.system()}-{platform.machine()}".lower()
+
+
+def _check_sums(folder: Path, sums: Path) -> None:
+    """`ComponentMissing` unless the folder holds exactly the files of `sums`, with their SHA-256."""
+    expected = {name: digest for digest, name in map(str.split, sums.read_text("ascii").splitlines())}
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    wrong = sorted({name for name, _ in expected.items() ^ found.items()})
+    if wrong:
+        raise ComponentMissing(f"fetched files differ from {sums.name}: {', '.join(wrong)}")
+
+
+def _output(command: Sequence[str]) -> str:
+    """What a program prints, or nothing if it can't be run."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr
+
+
+def _run(command: Sequence[str], *, what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env)
+    if done.returncode != 0:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise ComponentMissing(f"{what} failed: {said[0] if said else f'exit code {done.returncode}'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
