@@ -117,12 +117,15 @@ async def _ready(worker: Worker, number: int, first: int) -> Partition:
     partition = worker.partitions.get(number)
     if partition is not None and first == partition.position + 1:
         return partition
+    # A frame that was handled already comes again after a rebalance; or the topic was made again and counts from 0.
     topic_id = await asyncio.to_thread(worker.topic_id)
     if partition is not None and partition.topic_id != topic_id:
         raise TopicRecreated(
             f"the topic {BLOCKS.name} was made again while this worker read it (id {partition.topic_id}, now {topic_id}): "
             "start it again with `driftlock worker --accept-new-topic blocks`"
         )
+    if partition is not None and first <= partition.position:
+        return partition
     if partition is None:
         partition = restore(number, topic_id, worker.stored, accept_new_topic=worker.accept_new_topic)
         partition.checkpoint_at = time.monotonic()

@@ -46,7 +46,7 @@ def build(
     raw: dict[str, Any] = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
     blocks = app.topic(BLOCKS.name, **raw)
     targets = {topic.name: app.topic(topic.name, **raw) for topic in (ANOMALIES, USAGE, DEAD_LETTERS)}
-    table: Any = app.Table("states", partitions=settings.topic_partitions, **raw)
+    table: Any = app.Table("states", partitions=settings.topic_partitions, key_type=bytes, value_type=bytes)
 
     async def send(output: Output) -> Any:
         headers = {TRACE_HEADER: output.trace.encode()} if output.trace else None
