@@ -50,6 +50,13 @@ class Settings(BaseModel):
     topic_partitions: Annotated[int, Field(ge=1, le=1024, description="partitions of each topic that is created")] = 4
     topic_replication: Annotated[int, Field(ge=1, le=5, description="replicas of each topic that is created")] = 1
 
+    topics_create_time: Annotated[
+        str,
+        Field(
+            description="topics that keep the producers' recorded times, comma separated: a demonstration only, refused with a live Stripe key"
+        ),
+    ] = ""
+
     database_url: Annotated[SecretStr, Field(description="owner of the schema: migrations only")] = SecretStr("")
     database_url_api: Annotated[SecretStr, Field(description="role driftlock_api")] = SecretStr("")
     database_url_sink: Annotated[SecretStr, Field(description="role driftlock_sink")] = SecretStr("")

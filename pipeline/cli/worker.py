@@ -1,0 +1,39 @@
+"""`driftlock worker`: score the frames of `blocks`."""
+
+import os
+
+from pipeline import kafka, telemetry, topics
+from schemas.settings import load
+from schemas.topics import BLOCKS
+
+
+def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
+    """Score frames of the topic blocks and emit anomalies and usage, until stopped.
+
+    Parameters
+    ----------
+    accept_new_topic
+        `blocks` after that topic was made again: go on with the saved states from its beginning.
+    """
+    settings = load(os.environ)
+    telemetry.configure(settings, "worker")
+    topics.check(settings)
+
+    from faust import Worker as FaustWorker
+
+    from detectors.detector import warm_up
+    from pipeline.worker.app import build
+    from pipeline.worker.recovery import frame_reader
+
+    warm_up()
+    client = kafka.admin(settings)
+    app, state = build(
+        settings,
+        lambda: kafka.topic_ids(client, [BLOCKS.name])[BLOCKS.name],
+        frame_reader(kafka.client_config(settings)),
+        accept_new_topic=BLOCKS.name in accept_new_topic,
+    )
+    telemetry.serve(settings, {"worker": lambda: state.wrong})
+    FaustWorker(
+        app, loglevel="WARN", quiet=True, redirect_stdouts=False, override_logging=False
+    ).execute_from_commandline()
