@@ -1,0 +1,76 @@
+"""An organization with a standard subscription: known to Stripe (the fake), to the ledger, and to the packer."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+
+from billing import accounts, stripe_gateway
+from billing.plans import latest
+from billing.stripe_gateway import Connection, Meter, Subscription
+from pipeline import kafka
+from pipeline.stack.components import Components
+from schemas.models import OrganizationControl
+from schemas.settings import load
+from schemas.topics import CONTROL
+
+EVENT_NAME = "driftlock_anomalies"
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """An organization and what Stripe calls its parts."""
+
+    organization_id: UUID
+    customer: str
+    subscription: Subscription
+    stripe: Connection
+    meter: Meter
+
+
+def move_stripes_clock(components: Components, to: datetime) -> None:
+    """Move the fake's clock; it goes on from there."""
+    httpx.post(f"{components.stripe_url}/_fake/clock", json={"to": int(to.timestamp())}, timeout=30).raise_for_status()
+
+
+def organization(components: Components, name: str, now: datetime) -> Seeded:
+    """Seed an organization whose standard subscription began 24 hours before `now`; afterwards Stripe's clock is at `now`."""
+    settings = load(components.environ)
+    began = now - timedelta(hours=24)
+    organization_id = uuid4()
+    stripe = stripe_gateway.connect(settings.stripe_api_key.get_secret_value(), base=components.stripe_url)
+    move_stripes_clock(components, began)
+    plan = latest("standard")
+    product = stripe_gateway.ensure_product(stripe, "driftlock-standard", "DriftLock Standard")
+    meter = stripe_gateway.ensure_meter(stripe, EVENT_NAME, "Anomalies")
+    prices = [
+        stripe_gateway.ensure_flat_price(stripe, product, f"standard-v{plan.version}-flat", int(plan.monthly_cents)),
+        stripe_gateway.ensure_metered_price(
+            stripe,
+            product,
+            f"standard-v{plan.version}-overage",
+            meter,
+            [(plan.included, Decimal(0)), (None, plan.overage_cents or Decimal(0))],
+        ),
+    ]
+    customer = stripe_gateway.ensure_customer(stripe, str(organization_id), name)
+    subscription = stripe_gateway.ensure_subscription(stripe, customer, prices)
+    move_stripes_clock(components, now)
+    with psycopg.connect(components.postgres.url()) as connection:
+        accounts.seed(
+            connection,
+            organization_id,
+            name=name,
+            customer_id=customer,
+            subscription_id=subscription.id,
+            plan="standard",
+            began_at=datetime.fromtimestamp(subscription.anchor, UTC),
+        )
+    producer = kafka.producer(settings)
+    known = OrganizationControl(id=organization_id, version=1)
+    producer.produce(CONTROL.name, known.to_bytes(), f"organization/{organization_id}".encode())
+    producer.flush(30)
+    return Seeded(organization_id, customer, subscription, stripe, meter)
