@@ -7,15 +7,32 @@ from uuid import UUID
 import psycopg
 
 from billing.periods import hour_of, period_at
-from billing.plans import latest
+from billing.plans import Plan, latest
+from schemas.errors import PlanChanged
 
 
 def create_organization(connection: psycopg.Connection[Any], organization_id: UUID, name: str, at: datetime) -> None:
-    """An organization with no plan yet. Doing it again changes nothing."""
+    """An organization on plan developer from the hour of `at` on. Doing it again changes nothing.
+
+    Runs as the owner of the schema.
+    """
+    with connection.transaction():
+        _lock(connection, organization_id)
+        made = connection.execute(
+            "INSERT INTO organizations (id, name, created_at) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING",
+            (organization_id, name, at),
+        )
+        if made.rowcount:
+            anchor = hour_of(at)
+            plan = latest("developer")
+            _period(connection, organization_id, *period_at(anchor, anchor), plan, None)
+
+
+def _lock(connection: psycopg.Connection[Any], organization_id: UUID) -> None:
     connection.execute(
-        "INSERT INTO organizations (id, name, created_at) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING",
-        (organization_id, name, at),
+        "INSERT INTO ledger_heads (organization_id) VALUES (%s) ON CONFLICT DO NOTHING", (organization_id,)
     )
+    connection.execute("SELECT 1 FROM ledger_heads WHERE organization_id = %s FOR UPDATE", (organization_id,))
 
 
 def subscribe(
@@ -30,35 +47,42 @@ def subscribe(
 ) -> None:
     """Link a customer and a subscription of the newest version of `plan` that began at `began_at`, with its first period.
 
-    The hour in which it began belongs, as a whole, to the plan before. Where there is none, that hour becomes a period
-    of plan developer. Runs as the owner of the schema in one transaction; doing it again changes nothing.
+    The period that contains `began_at` ends there, so the hour in which the subscription began belongs, as a whole, to
+    the plan before. Runs as the owner of the schema; doing it again changes nothing. `PlanChanged` if a period starts
+    later: what was used since would change its plan.
     """
-    version = latest(plan).version
+    version = latest(plan)
     with connection.transaction():
-        connection.execute(
-            "INSERT INTO ledger_heads (organization_id) VALUES (%s) ON CONFLICT DO NOTHING", (organization_id,)
-        )
-        connection.execute("SELECT 1 FROM ledger_heads WHERE organization_id = %s FOR UPDATE", (organization_id,))
+        _lock(connection, organization_id)
         connection.execute(
             "INSERT INTO billing_customers (id, organization_id, livemode, linked_at) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT (id) DO NOTHING",
             (customer_id, organization_id, livemode, began_at),
         )
-        connection.execute(
+        made = connection.execute(
             "INSERT INTO subscriptions (id, organization_id, customer_id, livemode, plan, plan_version, status, anchor,"
             " updated_at) VALUES (%s, %s, %s, %s, %s, %s, 'active', %s, %s) ON CONFLICT (id) DO NOTHING",
-            (subscription_id, organization_id, customer_id, livemode, plan, version, began_at, began_at),
+            (subscription_id, organization_id, customer_id, livemode, plan, version.version, began_at, began_at),
         )
-        before = connection.execute(
-            "SELECT 1 FROM billing_periods WHERE organization_id = %s AND starts_at <= %s",
-            (organization_id, hour_of(began_at)),
+        if not made.rowcount:
+            return
+        later = connection.execute(
+            "SELECT max(starts_at) FROM billing_periods WHERE organization_id = %s AND starts_at > %s",
+            (organization_id, began_at),
         ).fetchone()
-        if before is None and hour_of(began_at) < began_at:
-            _period(
-                connection, organization_id, hour_of(began_at), began_at, "developer", latest("developer").version, None
+        if later and later[0]:
+            raise PlanChanged(
+                f"organization {organization_id} has a period that starts at {later[0]}, after {began_at}"
             )
-        starts_at, ends_at = period_at(began_at, began_at)
-        _period(connection, organization_id, starts_at, ends_at, plan, version, subscription_id)
+        connection.execute(
+            "DELETE FROM billing_periods WHERE organization_id = %s AND starts_at = %s AND subscription_id IS NULL",
+            (organization_id, began_at),
+        )
+        connection.execute(
+            "UPDATE billing_periods SET ends_at = %s WHERE organization_id = %s AND ends_at > %s",
+            (began_at, organization_id, began_at),
+        )
+        _period(connection, organization_id, *period_at(began_at, began_at), version, subscription_id)
 
 
 def _period(
@@ -66,14 +90,13 @@ def _period(
     organization_id: UUID,
     starts_at: datetime,
     ends_at: datetime,
-    plan: str,
-    version: int,
+    plan: Plan,
     subscription_id: str | None,
 ) -> None:
     connection.execute(
         "INSERT INTO billing_periods (organization_id, starts_at, ends_at, plan, plan_version, subscription_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-        (organization_id, starts_at, ends_at, plan, version, subscription_id),
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (organization_id, starts_at, ends_at, plan.plan, plan.version, subscription_id),
     )
 
 

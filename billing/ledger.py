@@ -1,0 +1,221 @@
+"""The ledger: insert-only, hash-chained per organization, written under the lock of the organization's head.
+
+An entry's hash is the sha256 of the hash before it and of the entry's canonical bytes: a tag, then a JSON array of the
+sequence number and every field in the order of `Entry`, times as milliseconds of UTC since 1970.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+import psycopg
+
+Connection = psycopg.Connection[Any]
+Kind = Literal["usage", "correction", "credit", "waive"]
+Disposition = Literal["billable", "capped", "free_withheld", "warmup", "rescored", "waived"]
+
+GENESIS = bytes(32)
+_TAG = b"driftlock.ledger.1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry; what each field means is said in the table's comments. Times in ms. The order is part of the hash."""
+
+    organization_id: UUID
+    kind: Kind
+    disposition: Disposition
+    usage_id: UUID
+    part: int
+    corrects: UUID | None
+    count: int
+    units: int
+    stream: str
+    occurred_at: int
+    arrived_at: int
+    recorded_at: int
+    meter_hour: int
+    late: bool
+    period_start: int
+    plan: str
+    plan_version: int
+    customer_id: str | None
+    blocks_topic_id: str
+    blocks_partition: int
+    frame: int
+    event: int
+    usage_topic_id: str
+    usage_partition: int
+    usage_offset: int
+    detector_version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of an organization's chain: the last entry's number and hash."""
+
+    seq: int = 0
+    hash: bytes = GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An entry in its place in the chain."""
+
+    seq: int
+    prev_hash: bytes
+    hash: bytes
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a chain: the first number that does not fit, and what was done there."""
+
+    seq: int
+    what: str
+
+
+_NAMES = tuple(field.name for field in fields(Entry))
+_values = attrgetter(*_NAMES)
+
+
+def entry_hash(prev_hash: bytes, seq: int, entry: Entry) -> bytes:
+    """The 32 bytes that seal an entry."""
+    return hashlib.sha256(prev_hash + _TAG + orjson.dumps([seq, *_values(entry)])).digest()
+
+
+def seal(head: Head, entries: Iterable[Entry]) -> tuple[list[Sealed], Head]:
+    """The entries of one organization chained behind its head, and the new head."""
+    sealed = []
+    seq, last = head.seq, head.hash
+    for entry in entries:
+        seq += 1
+        prev, last = last, entry_hash(last, seq, entry)
+        sealed.append(Sealed(seq, prev, last, entry))
+    return sealed, Head(seq, last)
+
+
+def lock(connection: Connection, organization_ids: Iterable[UUID]) -> dict[UUID, Head]:
+    """Lock the organizations' heads until the transaction ends, in sorted order so that no two writers deadlock."""
+    wanted = sorted(set(organization_ids))
+    query = (
+        "SELECT organization_id, seq, hash FROM ledger_heads WHERE organization_id = ANY(%s)"
+        " ORDER BY organization_id FOR UPDATE"
+    )
+    rows = connection.execute(query, (wanted,)).fetchall()
+    if len(rows) < len(wanted):
+        connection.execute(
+            "INSERT INTO ledger_heads (organization_id) SELECT unnest(%s::uuid[]) ORDER BY 1 ON CONFLICT DO NOTHING",
+            (wanted,),
+        )
+        rows = connection.execute(query, (wanted,)).fetchall()
+    return {organization_id: Head(seq, hash_) for organization_id, seq, hash_ in rows}
+
+
+_TYPES = {
+    "organization_id": "uuid",
+    "usage_id": "uuid",
+    "corrects": "uuid",
+    "part": "smallint",
+    "late": "boolean",
+    "blocks_partition": "integer",
+    "usage_partition": "integer",
+    "plan_version": "integer",
+    **dict.fromkeys(("count", "units", "frame", "event", "usage_offset"), "bigint"),
+}
+_TIMES = frozenset({"occurred_at", "arrived_at", "recorded_at", "meter_hour", "period_start"})
+_COLUMNS = (*_NAMES, "seq", "prev_hash", "hash")
+
+
+def _column_type(name: str) -> str:
+    return "bigint" if name in _TIMES else _TYPES.get(name, "text")
+
+
+# Whole milliseconds as int8 and one multiplication are exact up to 2^53 microseconds: the year 2255.
+_INSERT = (
+    f"INSERT INTO ledger ({', '.join(_COLUMNS)}) SELECT "  # noqa: S608 names of our own
+    + ", ".join(
+        f"timestamptz 'epoch' + {name} * interval '1 millisecond'" if name in _TIMES else name for name in _COLUMNS
+    )
+    + " FROM unnest("
+    + ", ".join([*(f"%s::{_column_type(name)}[]" for name in _NAMES), "%s::bigint[]", "%s::bytea[]", "%s::bytea[]"])
+    + f") AS entry ({', '.join(_COLUMNS)})"
+)
+
+
+def append(connection: Connection, heads: Mapping[UUID, Head], entries: Sequence[Entry]) -> None:
+    """Write entries, of any locked organizations, and move their heads. Entries keep their order per organization."""
+    by_organization: dict[UUID, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_organization[entry.organization_id].append(entry)
+    rows: list[Sealed] = []
+    moved: list[tuple[UUID, int, bytes]] = []
+    for organization_id in sorted(by_organization):
+        sealed, head = seal(heads[organization_id], by_organization[organization_id])
+        rows += sealed
+        moved.append((organization_id, head.seq, head.hash))
+    if not rows:
+        return
+    columns = [list(column) for column in zip(*(_values(row.entry) for row in rows), strict=True)]
+    columns += [[row.seq for row in rows], [row.prev_hash for row in rows], [row.hash for row in rows]]
+    connection.execute(_INSERT, columns)
+    connection.execute(
+        "UPDATE ledger_heads SET seq = moved.seq, hash = moved.hash"
+        " FROM unnest(%s::uuid[], %s::bigint[], %s::bytea[]) AS moved (organization_id, seq, hash)"
+        " WHERE ledger_heads.organization_id = moved.organization_id",
+        [list(column) for column in zip(*moved, strict=True)],
+    )
+
+
+def check(rows: Iterable[Sealed], head: Head) -> Fault | None:
+    """The first fault of a chain, given its entries in order of their numbers, or None."""
+    last = Head()
+    for row in rows:
+        if fault := _misfit(last, row):
+            return fault
+        last = Head(row.seq, row.hash)
+    if last.seq < head.seq:
+        return Fault(last.seq + 1, f"entries {last.seq + 1} to {head.seq} were removed")
+    if last.seq > head.seq:
+        return Fault(head.seq + 1, f"entries {head.seq + 1} to {last.seq} were inserted")
+    if last.hash != head.hash:
+        return Fault(head.seq, f"entry {head.seq} is not the one that the head of the chain names")
+    return None
+
+
+def _misfit(last: Head, row: Sealed) -> Fault | None:
+    if row.seq != last.seq + 1:
+        return Fault(last.seq + 1, f"entries {last.seq + 1} to {row.seq - 1} were removed")
+    if row.prev_hash != last.hash:
+        return Fault(row.seq, f"entry {row.seq} does not follow entry {last.seq}: inserted, or put in its place")
+    if row.hash != entry_hash(row.prev_hash, row.seq, row.entry):
+        return Fault(row.seq, f"entry {row.seq} was changed")
+    return None
+
+
+_READ = (
+    "SELECT seq, prev_hash, hash, "  # noqa: S608 names of our own
+    + ", ".join(f"(extract(epoch FROM {name}) * 1000)::bigint" if name in _TIMES else name for name in _NAMES)
+    + " FROM ledger WHERE organization_id = %s ORDER BY seq"
+)
+
+
+def verify(connection: Connection, organization_id: UUID) -> Fault | None:
+    """The first fault of an organization's chain as it stands in the database, or None. Reads it in one snapshot."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        found = connection.execute(
+            "SELECT seq, hash FROM ledger_heads WHERE organization_id = %s", (organization_id,)
+        ).fetchone()
+        with connection.cursor(name="ledger_verify") as cursor:
+            cursor.itersize = 5_000
+            cursor.execute(_READ, (organization_id,))
+            rows = (Sealed(seq, prev_hash, hash_, Entry(*values)) for seq, prev_hash, hash_, *values in cursor)
+            return check(rows, Head(*found) if found else Head())

@@ -1,0 +1,109 @@
+"""The rollup of the ledger (`usage_counters`) and the totals to be sent (`meter_hours`), moved with its entries.
+
+Both are written under the lock of the organizations' heads, in the transaction that appends the entries.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from billing.ledger import Entry
+from billing.periods import instant
+
+Connection = psycopg.Connection[Any]
+BINS = 64
+"""Bins of the histogram of opened episodes: by floor(-log2 p), the last one for all above."""
+
+_DISPOSITIONS = ("billable", "capped", "free_withheld", "warmup", "rescored", "waived")
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What was scored and is never billed: of one organization, in one period. Times in ms."""
+
+    organization_id: UUID
+    period_start: int
+    occurred_at: int
+    events: int
+    duplicates: int
+    opened: Mapping[int, int]
+
+
+def _counters(entries: Iterable[Entry], scored: Iterable[Scored]) -> dict[tuple[UUID, int, int], list[Any]]:
+    """(organization, period, day) → units by disposition, entries, events, duplicates, histogram."""
+    rows: dict[tuple[UUID, int, int], list[Any]] = defaultdict(lambda: [*[0] * (len(_DISPOSITIONS) + 3), [0] * BINS])
+    for entry in entries:
+        row = rows[entry.organization_id, entry.period_start, entry.occurred_at // _DAY_MS]
+        row[_DISPOSITIONS.index(entry.disposition)] += entry.units
+        row[-4] += 1
+    for one in scored:
+        row = rows[one.organization_id, one.period_start, one.occurred_at // _DAY_MS]
+        row[-3] += one.events
+        row[-2] += one.duplicates
+        for bits, episodes in one.opened.items():
+            row[-1][min(bits, BINS - 1)] += episodes
+    return rows
+
+
+_SUMS = (*_DISPOSITIONS, "entries", "scored_events", "duplicate_events")
+_ADD = (
+    "INSERT INTO usage_counters (organization_id, period_start, day, "  # noqa: S608 names of our own
+    + ", ".join(_SUMS)
+    + ", opened) SELECT organization_id, period_start, day, "
+    + ", ".join(_SUMS)
+    + ", opened::bigint[] FROM unnest(%s::uuid[], %s::timestamptz[], %s::date[], "
+    + "%s::bigint[], " * len(_SUMS)
+    + "%s::text[]) AS fresh (organization_id, period_start, day, "
+    + ", ".join(_SUMS)
+    + ", opened) ON CONFLICT (organization_id, period_start, day) DO UPDATE SET "
+    + ", ".join(f"{name} = usage_counters.{name} + excluded.{name}" for name in _SUMS)
+    + ", opened = add_counts(usage_counters.opened, excluded.opened)"
+)
+
+
+def _histogram(counts: Sequence[int]) -> str:
+    used = max((i + 1 for i, n in enumerate(counts) if n), default=0)
+    return "{" + ",".join(map(str, counts[:used])) + "}"
+
+
+def add(connection: Connection, entries: Sequence[Entry], scored: Sequence[Scored]) -> None:
+    """Add entries and what was scored to the rollup, and billable units to the totals of their hours."""
+    counters = sorted(_counters(entries, scored).items())
+    if counters:
+        keys = list(zip(*(key for key, _ in counters), strict=True))
+        sums = list(zip(*(row for _, row in counters), strict=True))
+        connection.execute(
+            _ADD,
+            [
+                list(keys[0]),
+                [instant(ms) for ms in keys[1]],
+                [instant(day * _DAY_MS).date() for day in keys[2]],
+                *map(list, sums[:-1]),
+                [_histogram(counts) for counts in sums[-1]],
+            ],
+        )
+    hours: dict[tuple[UUID, str, int], int] = defaultdict(int)
+    for entry in entries:
+        if entry.customer_id is not None and entry.disposition == "billable":
+            hours[entry.organization_id, entry.customer_id, entry.meter_hour] += entry.units
+    if hours:
+        ordered = sorted(hours.items())
+        connection.execute(
+            "INSERT INTO meter_hours (organization_id, customer_id, hour, livemode, units, version)"
+            " SELECT f.organization_id, f.customer_id, f.hour, installation.livemode, f.units, 1"
+            " FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::bigint[])"
+            " AS f (organization_id, customer_id, hour, units), installation"
+            " ON CONFLICT (organization_id, customer_id, hour) DO UPDATE"
+            " SET units = greatest(0, meter_hours.units + excluded.units), version = meter_hours.version + 1",
+            [
+                [key[0] for key, _ in ordered],
+                [key[1] for key, _ in ordered],
+                [instant(key[2]) for key, _ in ordered],
+                [units for _, units in ordered],
+            ],
+        )

@@ -1,0 +1,274 @@
+"""Usage records → ledger, rollup and hour totals, in the transaction of the sink that read them.
+
+What is billed is decided by four things only, in this order: the id was seen before (nothing happens), the record
+starts where its stream was billed already (`rescored`, 0 units), its reference was not calibrated (`warmup`), else it
+is `billable`. Splitting at included and at the cap is a later step of the same transaction.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from billing import booking, ledger, rollup
+from billing.ledger import Disposition, Entry
+from schemas.errors import TopicRecreated
+from schemas.models import AnomalyUsage, ScoredUsage
+
+Connection = psycopg.Connection[Any]
+Spot = tuple[int, int]
+"""A place in one partition of `blocks`: (offset of the frame, index of the event)."""
+
+_DAY_MS = 86_400_000
+_EARLIEST_MS = 946_684_800_000  # the year 2000: an earlier time is a fault of whoever wrote it
+_INTEGER, _BIGINT = 1 << 31, 1 << 53
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A usage record and its place in the topic `usage`; `arrived_at` is the broker's append time in ms."""
+
+    record: AnomalyUsage | ScoredUsage
+    topic_id: str
+    partition: int
+    offset: int
+    arrived_at: int
+
+
+@dataclass(frozen=True)
+class Booked:
+    """What became of a batch: `entries` + `not_anomaly` + `duplicates` + the rejected ones are its records."""
+
+    entries: int
+    not_anomaly: int
+    duplicates: int
+    rescored: tuple[Entry, ...]
+    rejected: tuple[tuple[Arrival, str], ...]
+
+
+@dataclass
+class _Known:
+    """What the database knows of a batch's organizations, moved on while the batch is booked."""
+
+    usage_ids: set[UUID]
+    billed: dict[tuple[UUID, str, str], tuple[int, Spot]]
+    scored: dict[tuple[UUID, str, int], int]
+    periods: booking.Periods
+    entries: list[Entry] = field(default_factory=list)
+    summed: list[rollup.Scored] = field(default_factory=list)
+    rejected: list[tuple[Arrival, str]] = field(default_factory=list)
+    duplicates: int = 0
+
+
+def book(connection: Connection, arrivals: Sequence[Arrival], *, now: int) -> Booked:
+    """Book a batch of records, in their order; `now` in ms is when. The caller owns the transaction.
+
+    Rejected records come back with a reason, and leave nothing behind. Raises `TopicRecreated` where a record was made
+    from a `blocks` topic that is not accepted: positions compare only within one topic.
+    """
+    sound: list[Arrival] = []
+    rejected: list[tuple[Arrival, str]] = []
+    for arrival in arrivals:
+        said = unfit(arrival)
+        if said:
+            rejected.append((arrival, said))
+        else:
+            sound.append(arrival)
+    if not sound:
+        return Booked(0, 0, 0, (), tuple(rejected))
+    _check_blocks(connection, sound)
+    # From here to the end of the transaction nobody else writes for these organizations.
+    heads = ledger.lock(connection, (arrival.record.organization_id for arrival in sound))
+    known = _load(connection, sound)
+    known.rejected = rejected
+    for arrival in sound:
+        if isinstance(arrival.record, AnomalyUsage):
+            _book_anomaly(connection, known, arrival, arrival.record, now)
+        else:
+            _book_scored(connection, known, arrival, arrival.record)
+    with connection.pipeline():
+        ledger.append(connection, heads, known.entries)
+        rollup.add(connection, known.entries, known.summed)
+        _save(connection, known, sound)
+    return Booked(
+        len(known.entries),
+        len(known.summed),
+        known.duplicates,
+        tuple(entry for entry in known.entries if entry.disposition == "rescored"),
+        tuple(known.rejected),
+    )
+
+
+def unfit(arrival: Arrival) -> str:
+    """Why a record that fits its model can't be booked, or nothing."""
+    record, position = arrival.record, arrival.record.position
+    if not _EARLIEST_MS <= record.occurred_at <= arrival.arrived_at + _DAY_MS:
+        return f"occurred_at: {record.occurred_at} is before the year 2000, or a day after its arrival"
+    if not (0 <= position.partition < _INTEGER and 0 <= position.frame < _BIGINT and 0 <= position.event < _BIGINT):
+        return "position: its numbers must be 0 or more, and small enough for their columns"
+    texts = [position.topic_id]
+    if isinstance(record, AnomalyUsage):
+        texts += [record.stream, record.detector_version]
+    else:
+        if max(record.count, record.duplicates) >= _BIGINT:
+            return "count: too large"
+        if any(not (bits.isascii() and bits.isdigit() and 0 <= n < _BIGINT) for bits, n in record.opened.items()):
+            return "opened: must map whole numbers of bits to counts of 0 or more"
+    if any("\0" in text or (not text.isprintable() and _unencodable(text)) for text in texts):
+        return "text: holds a NUL or half a surrogate pair"
+    return ""
+
+
+def _unencodable(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check_blocks(connection: Connection, arrivals: Iterable[Arrival]) -> None:
+    named = {arrival.record.position.topic_id for arrival in arrivals}
+    accepted = {
+        topic_id for (topic_id,) in connection.execute("SELECT topic_id FROM source_topics WHERE topic = 'blocks'")
+    }
+    if unknown := sorted(named - accepted):
+        raise TopicRecreated(
+            f"usage records were made from another topic `blocks` ({unknown[0]}) than the accepted one: its places do not"
+            " compare. If the topic was made again on purpose: driftlock sink accept blocks"
+        )
+
+
+def _load(connection: Connection, arrivals: Sequence[Arrival]) -> _Known:
+    organizations = sorted({arrival.record.organization_id for arrival in arrivals})
+    anomalies = [arrival.record for arrival in arrivals if isinstance(arrival.record, AnomalyUsage)]
+    known = connection.execute(
+        "SELECT ledger.usage_id FROM unnest(%s::uuid[], %s::uuid[]) AS asked (organization_id, usage_id)"
+        " JOIN ledger USING (organization_id, usage_id)",
+        ([record.organization_id for record in anomalies], [record.usage_id for record in anomalies]),
+    ).fetchall()
+    streams = sorted({(record.organization_id, record.stream) for record in anomalies})
+    billed = connection.execute(
+        "SELECT organization_id, stream, topic_id, partition, frame, event"
+        " FROM unnest(%s::uuid[], %s::text[]) AS asked (organization_id, stream)"
+        " JOIN billed_through USING (organization_id, stream)",
+        ([organization_id for organization_id, _ in streams], [stream for _, stream in streams]),
+    ).fetchall()
+    scored = connection.execute(
+        "SELECT organization_id, topic_id, partition, frame FROM scored_through WHERE organization_id = ANY(%s)",
+        (organizations,),
+    ).fetchall()
+    return _Known(
+        {usage_id for (usage_id,) in known},
+        {(o, stream, topic): (partition, (frame, event)) for o, stream, topic, partition, frame, event in billed},
+        {(o, topic, partition): frame for o, topic, partition, frame in scored},
+        booking.load(connection, organizations),
+    )
+
+
+def _no_period(record: AnomalyUsage | ScoredUsage) -> str:
+    return f"organization {record.organization_id} has no billing period at {record.occurred_at}: is it signed up?"
+
+
+def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, record: AnomalyUsage, now: int) -> None:
+    if record.usage_id in known.usage_ids:
+        known.duplicates += 1
+        return
+    position = record.position
+    stream = (record.organization_id, record.stream, position.topic_id)
+    spot = (position.frame, position.event)
+    partition, through = known.billed.get(stream, (position.partition, (-1, -1)))
+    if partition != position.partition:
+        known.rejected.append(
+            (
+                arrival,
+                f"position: stream {record.stream} was in partition {partition} of blocks, not {position.partition}",
+            )
+        )
+        return
+    place = booking.place(connection, known.periods, record.organization_id, record.occurred_at, arrival.arrived_at)
+    if place is None:
+        known.rejected.append((arrival, _no_period(record)))
+        return
+    disposition: Disposition = "billable" if record.calibrated else "warmup"
+    if spot <= through:
+        disposition = "rescored"
+    known.usage_ids.add(record.usage_id)
+    known.billed[stream] = (partition, max(spot, through))
+    known.entries.append(
+        Entry(
+            organization_id=record.organization_id,
+            kind="usage",
+            disposition=disposition,
+            usage_id=record.usage_id,
+            part=0,
+            corrects=None,
+            count=record.count,
+            units=0 if disposition == "rescored" else record.count,
+            stream=record.stream,
+            occurred_at=record.occurred_at,
+            arrived_at=arrival.arrived_at,
+            recorded_at=now,
+            meter_hour=place.hour,
+            late=place.late,
+            period_start=place.period.starts_at,
+            plan=place.period.plan,
+            plan_version=place.period.plan_version,
+            customer_id=place.period.customer_id,
+            blocks_topic_id=position.topic_id,
+            blocks_partition=position.partition,
+            frame=position.frame,
+            event=position.event,
+            usage_topic_id=arrival.topic_id,
+            usage_partition=arrival.partition,
+            usage_offset=arrival.offset,
+            detector_version=record.detector_version,
+            reason="",
+        )
+    )
+
+
+def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record: ScoredUsage) -> None:
+    position = record.position
+    key = (record.organization_id, position.topic_id, position.partition)
+    # Frames of a partition come in order, so what lies at or below the last one counted is a repetition.
+    if position.frame <= known.scored.get(key, -1):
+        known.duplicates += 1
+        return
+    place = booking.place(connection, known.periods, record.organization_id, record.occurred_at, arrival.arrived_at)
+    if place is None:
+        known.rejected.append((arrival, _no_period(record)))
+        return
+    known.scored[key] = position.frame
+    known.summed.append(
+        rollup.Scored(
+            record.organization_id,
+            place.period.starts_at,
+            record.occurred_at,
+            record.count,
+            record.duplicates,
+            {int(bits[:9]): n for bits, n in record.opened.items()},
+        )
+    )
+
+
+def _save(connection: Connection, known: _Known, arrivals: Sequence[Arrival]) -> None:
+    streams = {(e.organization_id, e.stream, e.blocks_topic_id) for e in known.entries}
+    if streams:
+        rows = [(*key, known.billed[key][0], *known.billed[key][1]) for key in sorted(streams)]
+        connection.execute(
+            "INSERT INTO billed_through AS b SELECT * FROM"
+            " unnest(%s::uuid[], %s::text[], %s::text[], %s::integer[], %s::bigint[], %s::bigint[])"
+            " ON CONFLICT (organization_id, stream, topic_id) DO UPDATE SET frame = excluded.frame, event = excluded.event",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+    if known.summed:
+        touched = {
+            (arrival.record.organization_id, arrival.record.position.topic_id, arrival.record.position.partition)
+            for arrival in arrivals
+            if isinstance(arrival.record, ScoredUsage)
+        }
+        frames = [(*key, known.scored[key]) for key in sorted(touched & known.scored.keys())]
+        connection.execute(
+            "INSERT INTO scored_through SELECT * FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[])"
+            " ON CONFLICT (organization_id, topic_id, partition) DO UPDATE SET frame = excluded.frame",
+            [list(column) for column in zip(*frames, strict=True)],
+        )
