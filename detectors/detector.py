@@ -1,0 +1,221 @@
+"""The detector: events of one stream in, scores and episodes out. The interface of this package; see README.md.
+
+Scores depend on the order and recorded times of the stream's events alone: never on how they were cut into blocks, on
+restarts, on the CPU or on what an organization wants reported. Numbers named bits, score or surprisal are int64 in 2^-16 bit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors import layout as at
+from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics
+from detectors.kernel import run
+from detectors.layout import CHANNELS
+from detectors.state import State, StateError, dump, load, make_room, new_state, room_for_ids
+from detectors.tables import BIT, LOG2
+
+__all__ = [
+    "BIT", "CHANNELS", "DETECTOR_VERSION", "Controls", "EpisodeUpdate", "Events", "Explanation", "Results", "Severity", "State",
+    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "dump", "load", "new_state", "score", "severity", "warm_up",
+]  # fmt: skip
+
+DETECTOR_VERSION = "1"
+
+Severity = Literal["low", "medium", "high", "critical"]
+_SEVERITIES: tuple[tuple[int, Severity], ...] = ((1306235, "critical"), (1088529, "high"), (870824, "medium"))
+"""Least surprisal of each band: p at most 1e-6, 1e-5, 1e-4; anything above is low."""
+_STRICTEST = 1306235
+_SLIDER = 870824
+_NEVER = 1 << 40
+_REASONS = {at.EMIT_CLOSED: "", at.EMIT_ADOPTED: "; after 8,192 events it is taken as the new normal"}
+
+
+@dataclass(frozen=True)
+class Events:
+    """One block: n consecutive events of one stream.
+
+    body uint8: all bodies one after another, body i is body[offsets[i]:offsets[i + 1]]; offsets int64[n + 1]; received_at
+    int64[n], ms, when the broker appended it; id_hash uint64[n], hash of the producer's event id, 0 where none was given.
+    `reference(i)` is at most 256 bytes that name event i; those of an episode's first event are kept and given back.
+    """
+
+    body: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    received_at: NDArray[np.int64]
+    id_hash: NDArray[np.uint64]
+    reference: Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """How far time has come: all events received up to `through` (ms) are in. No channel of this version reads it."""
+
+    through: int
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What is reported; changes no score and no episode. Sensitivity 0 to 1: 1e-6 to 1e-2 false episodes an event, log-linear."""
+
+    sensitivity: float = 0.5
+    budget_per_day: int = 10
+
+
+@dataclass(frozen=True)
+class Results:
+    """One row per event. A duplicate has score 0, surprisal 0 and no episode."""
+
+    score: NDArray[np.int64]
+    channels: NDArray[np.int64]
+    surprisal: NDArray[np.int64]
+    reference_n: NDArray[np.int64]
+    extrapolated: NDArray[np.bool_]
+    duplicate: NDArray[np.bool_]
+    episode: NDArray[np.int64]
+    reported: NDArray[np.bool_]
+    opened: dict[int, int]
+
+
+@dataclass(frozen=True)
+class EpisodeUpdate:
+    """A revision of a reported episode: when first reported, when its count doubles, when it closes.
+
+    `index` is the event of this call at which it is emitted; score, channels, surprisal and reference_n are those of its
+    strongest event; `calibrated` says whether the reference held at least 1,000 scores when it was first reported.
+    """
+
+    index: int
+    reference: bytes
+    revision: int
+    started_at: int
+    last_at: int
+    count: int
+    kind: str
+    event_type: Literal["text", "json"]
+    surprisal: int
+    extrapolated: bool
+    reference_n: int
+    score_bits: int
+    channels: dict[str, int]
+    closed: bool
+    calibrated: bool
+    severity: Severity
+    explanation: Explanation
+    metrics: WindowMetrics
+
+
+def score(
+    state: State,
+    events: Events,
+    ticks: Ticks | None,
+    controls: Controls,  # noqa: ARG001
+) -> tuple[State, Results, list[EpisodeUpdate]]:
+    """Score and learn a block; the state is updated in place and returned. ValueError where the columns do not fit together."""
+    n = len(events.received_at)
+    body, offsets = _column(events.body, np.uint8), _column(events.offsets, np.int64)
+    times, hashes = _column(events.received_at, np.int64), _column(events.id_hash, np.uint64)
+    _check(n, len(body), offsets, len(hashes))
+    level, budget = levels(controls)
+    results = np.empty((n, at.COLUMNS), np.int64)
+    updates: list[EpisodeUpdate] = []
+    head = state.head
+    if len(state.ids) == 0 and hashes.any():
+        room_for_ids(state)
+    place = 0
+    while place < n:
+        place, reason = run(
+            head, state.buckets, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.ids,
+            state.index, body, offsets, times, hashes, place, results, level, budget,
+        )  # fmt: skip
+        if head[at.H_OPENED_AT] >= 0:
+            state.first_event = events.reference(int(head[at.H_OPENED_AT]))
+            head[at.H_OPENED_AT] = -1
+        if reason in (at.GROW_SLOTS, at.GROW_SYMBOLS):
+            make_room(state, for_slots=reason == at.GROW_SLOTS)
+        elif reason != at.DONE:
+            updates.append(_update(state, place - 1, reason))
+    return state, _results(results), updates
+
+
+def warm_up() -> None:
+    """Load or compile the kernels: seconds the first time on a machine, then a fraction of one."""
+    body = np.frombuffer(b'a line of 1 event{"a":1}', np.uint8)
+    ids = np.array([0, 1], np.uint64)
+    events = Events(body, np.array([0, 17, 24]), np.zeros(2, np.int64), ids, lambda _: b"")
+    state, _, _ = score(new_state(), events, None, Controls())
+    make_room(state, for_slots=True)
+    load(dump(state))
+
+
+def levels(controls: Controls) -> tuple[int, int]:
+    """(least surprisal that is reported, log2 of the daily budget), 2^-16."""
+    sensitivity = min(max(int(controls.sensitivity * 1_000_000 + 0.5), 0), 1_000_000)
+    if controls.budget_per_day <= 0:
+        return _NEVER, 0
+    return _STRICTEST - sensitivity * _SLIDER // 1_000_000, int(LOG2[min(controls.budget_per_day, len(LOG2) - 1)])
+
+
+def severity(surprisal: int) -> Severity:
+    """The band of a surprisal, 2^-16 bit."""
+    return next((name for least, name in _SEVERITIES if surprisal >= least), "low")
+
+
+def _column(values: NDArray[np.generic], kind: type[np.generic]) -> NDArray[np.generic]:
+    """Read-only, aligned and contiguous, so that one compiled kernel fits every caller."""
+    column = np.require(values, kind, ["C", "A"]).view()
+    column.flags.writeable = False
+    return column
+
+
+def _check(n: int, size: int, offsets: NDArray[np.generic], ids: int) -> None:
+    if len(offsets) != n + 1 or ids != n:
+        raise ValueError(f"a block of {n} events has {len(offsets)} offsets and {ids} id hashes")
+    if n and (int(offsets[0]) < 0 or int(offsets[-1]) > size or bool((offsets[1:] < offsets[:-1]).any())):
+        raise ValueError(f"the offsets of a block do not lie in order within its {size} bytes")
+
+
+def _results(rows: NDArray[np.int64]) -> Results:
+    flags = rows[:, at.R_FLAGS]
+    opened = rows[:, at.R_OPENED]
+    bits, counts = np.unique(opened[opened >= 0], return_counts=True) if len(opened) and opened.max() >= 0 else ((), ())
+    return Results(
+        rows[:, at.R_SCORE],
+        rows[:, at.R_CHANNEL :],
+        rows[:, at.R_SURPRISAL],
+        rows[:, at.R_REFERENCE],
+        (flags & at.F_EXTRAPOLATED) != 0,
+        (flags & at.F_DUPLICATE) != 0,
+        rows[:, at.R_EPISODE],
+        (flags & at.F_REPORTED) != 0,
+        {int(b): int(c) for b, c in zip(bits, counts, strict=True)},
+    )
+
+
+def _update(state: State, index: int, reason: int) -> EpisodeUpdate:
+    head = state.head
+    channels = head[at.H_PEAK_CHANNEL : at.H_PEAK_CHANNEL + at.N_CHANNELS]
+    surprisal = int(head[at.H_PEAK_SURPRISAL])
+    return EpisodeUpdate(
+        index=index,
+        reference=state.first_event,
+        revision=int(head[at.H_REVISION]),
+        started_at=int(head[at.H_STARTED]),
+        last_at=int(head[at.H_LAST]),
+        count=int(head[at.H_COUNT]),
+        kind=CHANNELS[int(np.argmax(channels))],
+        event_type="json" if head[at.H_JSON] else "text",
+        surprisal=surprisal,
+        extrapolated=bool(head[at.H_PEAK_EXTRAPOLATED]),
+        reference_n=int(head[at.H_PEAK_REFERENCE]),
+        score_bits=int(head[at.H_PEAK_SCORE]),
+        channels={name: int(bits) for name, bits in zip(CHANNELS, channels, strict=True)},
+        closed=reason in _REASONS,
+        calibrated=bool(head[at.H_CALIBRATED]),
+        severity=severity(surprisal),
+        explanation=explanation(state, _REASONS.get(reason, "") + "."),
+        metrics=metrics(state),
+    )

@@ -1,0 +1,133 @@
+"""Kernel of episodes: opened and closed at one fixed level, reported by the organization's level, adopted when they last."""
+
+import numpy as np
+
+from detectors.burst import fade
+from detectors.jit import inner
+from detectors.layout import (
+    ADOPT_AFTER,
+    ADOPT_FREE,
+    CALIBRATED_FROM,
+    DAY_MS,
+    DONE,
+    EMIT_ADOPTED,
+    EMIT_CLOSED,
+    EMIT_DOUBLED,
+    EMIT_REPORTED,
+    H_CALIBRATED,
+    H_COUNT,
+    H_EPISODE,
+    H_EVENTS,
+    H_FREE_UNTIL,
+    H_IN,
+    H_JSON,
+    H_LAST,
+    H_LONG,
+    H_MID_N,
+    H_MID_T,
+    H_NEXT,
+    H_OPEN,
+    H_OPENED_AT,
+    H_PEAK_EXTRAPOLATED,
+    H_PEAK_REFERENCE,
+    H_PEAK_SCORE,
+    H_PEAK_SURPRISAL,
+    H_QUIET,
+    H_RATE_BITS,
+    H_RATE_N,
+    H_RATE_T,
+    H_REF_N,
+    H_REPORTED,
+    H_REVISION,
+    H_SPAN,
+    H_STARTED,
+    H_TIME,
+    MIN_EFFECT,
+    N_WINDOWS,
+    OPEN_SURPRISAL,
+    QUIET_EVENTS,
+    SHOW_FROM,
+)
+from detectors.logs import log2
+from detectors.reference import forget_reference, wait
+
+
+@inner
+def learn_rate(head):
+    """log2 of events a day, 2^-16, over the last one to two days; a stream younger than a day counts as one day old."""
+    if head[H_TIME] - head[H_MID_T] >= DAY_MS:
+        head[H_RATE_T] = head[H_MID_T]
+        head[H_RATE_N] = head[H_MID_N]
+        head[H_MID_T] = head[H_TIME]
+        head[H_MID_N] = head[H_EVENTS]
+    elapsed = max(head[H_TIME] - head[H_RATE_T], np.int64(DAY_MS))
+    events = head[H_EVENTS] - head[H_RATE_N] + 1
+    head[H_RATE_BITS] = max(log2(events) + log2(np.int64(DAY_MS)) - log2(elapsed), np.int64(0))
+
+
+@inner
+def follow(head, reference, score, surprisal, extrapolated, json, index, level, budget):
+    """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak)."""
+    anomalous = head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL
+    opened = False
+    if not head[H_OPEN]:
+        wait(head, reference, score)
+        if not anomalous:
+            return DONE, False, False, False
+        opened = True
+        head[H_OPEN] = 1
+        head[H_EPISODE] += 1
+        head[H_STARTED] = head[H_TIME]
+        head[H_COUNT] = 0
+        head[H_QUIET] = 0
+        head[H_SPAN] = 0
+        head[H_REPORTED] = 0
+        head[H_REVISION] = 0
+        head[H_PEAK_SCORE] = -1
+        head[H_PEAK_SURPRISAL] = 0
+        head[H_JSON] = json
+        head[H_OPENED_AT] = index
+    head[H_SPAN] += 1
+    emit = DONE
+    peak = False
+    if anomalous:
+        head[H_COUNT] += 1
+        head[H_QUIET] = 0
+        head[H_LAST] = head[H_TIME]
+        if score > head[H_PEAK_SCORE]:
+            peak = True
+            head[H_PEAK_SCORE] = score
+            head[H_PEAK_SURPRISAL] = surprisal
+            head[H_PEAK_EXTRAPOLATED] = extrapolated
+            head[H_PEAK_REFERENCE] = head[H_REF_N]
+        if not head[H_REPORTED]:
+            if score >= MIN_EFFECT and surprisal >= max(level, head[H_RATE_BITS] - budget):
+                head[H_REPORTED] = 1
+                head[H_CALIBRATED] = head[H_REF_N] >= CALIBRATED_FROM
+                emit = EMIT_REPORTED
+        elif head[H_COUNT] >= head[H_NEXT]:
+            emit = EMIT_DOUBLED
+    else:
+        head[H_QUIET] += 1
+    if head[H_QUIET] >= QUIET_EVENTS:
+        head[H_OPEN] = 0
+        emit = EMIT_CLOSED if head[H_REPORTED] else DONE
+    elif head[H_SPAN] >= ADOPT_AFTER:
+        head[H_OPEN] = 0
+        emit = EMIT_ADOPTED if head[H_REPORTED] else DONE
+        head[H_FREE_UNTIL] = head[H_EVENTS] + ADOPT_FREE
+        forget_reference(head)
+    if emit != DONE:
+        head[H_REVISION] += 1
+        head[H_NEXT] = 2 * head[H_COUNT]
+    return emit, anomalous, opened, peak
+
+
+@inner
+def adopt_counts(head, buckets):
+    """The baseline outside the largest window weighs no more than that window, so that a new normal is learned soon."""
+    halvings = 0
+    while head[H_LONG] >> halvings > head[H_IN + N_WINDOWS - 1]:
+        halvings += 1
+    if halvings:
+        fade(head, buckets, halvings)

@@ -1,0 +1,194 @@
+"""What is told of an episode beside its numbers: a sentence, tokens with their bits, the nearest normal event, CBAD's metrics.
+
+Computed in plain Python, only for the few events that emit an update, from the samples that the kernel keeps. Integers only.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from detectors import layout as at
+from detectors.state import State
+from detectors.tables import BIT, exact_log2
+
+PERMUTATIONS = 999
+LIBRARY = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
+_LEVEL = 3
+_KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
+_WORD = re.compile(r"[^\s\"'\[\](){}<>|,;=]+")
+
+
+@dataclass(frozen=True)
+class TokenEvidence:
+    """One token or field: the bits (2^-16) it cost, and how often it was expected and seen."""
+
+    token: str
+    bits: int
+    expected: str
+    seen: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an episode is an anomaly, for a person; `event` is the episode's strongest event, cut at 1,024 bytes."""
+
+    sentence: str
+    tokens: tuple[TokenEvidence, ...]
+    event: str
+    nearest_normal: str | None
+
+
+@dataclass(frozen=True)
+class WindowMetrics:
+    """CBAD's metrics of the window against the baseline; sizes in bytes as zstd (`library`) gives them, ratios in 1/65536."""
+
+    baseline_bytes: int
+    window_bytes: int
+    both_bytes: int
+    window_raw_bytes: int
+    compression_ratio: int
+    delta_bits_per_byte: int
+    ncd: int
+    entropy: int
+    permutation_p: int
+    library: str
+
+
+def explanation(state: State, ending: str) -> Explanation:
+    """The explanation of the open or just closed episode; `ending` is added to the sentence."""
+    head = state.head
+    start = (at.BASELINE_SAMPLES + at.WINDOW_SAMPLES) * at.SAMPLE
+    event = state.samples[start : start + int(head[at.H_PEAK_SIZE])].tobytes()
+    rows = head[at.H_EVIDENCE : at.H_EVIDENCE + int(head[at.H_EVIDENCE_N]) * at.EVIDENCE_COLUMNS]
+    kinds, tokens = [], []
+    for row in rows.reshape(-1, at.EVIDENCE_COLUMNS).tolist():
+        kinds.append(row[at.V_CHANNEL])
+        tokens.append(_token(event, row))
+    leading = int(np.argmax(head[at.H_PEAK_CHANNEL : at.H_PEAK_CHANNEL + at.N_CHANNELS]))
+    text = event.decode("utf-8", "replace")
+    return Explanation(_sentence(leading, kinds, tokens) + ending, tuple(tokens), text, _nearest(state, text))
+
+
+def _token(event: bytes, row: list[int]) -> TokenEvidence:
+    start, end, bits = row[at.V_START], row[at.V_END], row[at.V_BITS]
+    if row[at.V_CHANNEL] == 0:
+        tenths = row[at.V_EXPECTED] * row[at.V_OF] // 100_000
+        name = _name(event, start, end) if start >= 0 else "(this form of event)"
+        return TokenEvidence(
+            name,
+            bits,
+            f"{tenths // 10:,}.{tenths % 10} of {row[at.V_OF]:,} events",
+            f"{row[at.V_SEEN]:,} of {row[at.V_OF]:,} events",
+        )
+    if row[at.V_CHANNEL] == 1:
+        name = "(form of the event)" if start == -1 else "(fields and brackets of the event)"
+        return TokenEvidence(name, bits, f"a form common in {row[at.V_OF]:,} events", "new or rare")
+    return TokenEvidence(
+        _name(event, start, end),
+        bits,
+        f"one of {row[at.V_SEEN]:,} different in {row[at.V_OF]:,} events",
+        "new or rare here",
+    )
+
+
+def _name(event: bytes, start: int, end: int) -> str:
+    """The token, with its key where the event is JSON."""
+    token = event[start:end].decode("utf-8", "replace")
+    if not event.lstrip().startswith(b"{"):
+        return token
+    keys = _KEY.findall(event, 0, start)
+    return f"{keys[-1].decode('utf-8', 'replace')}: {token}" if keys else token
+
+
+def _sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str:
+    if leading == 0 and 0 in kinds:
+        token = tokens[kinds.index(0)]
+        return f"A burst: {token.token} in {token.seen}, where {token.expected} were expected"
+    best = next((t for k, t in zip(kinds, tokens, strict=True) if k == 2), None)
+    if leading == 1:
+        most = f", most of all {best.token} ({best.expected})" if best else ""
+        return f"An event unlike the others of this stream{most}"
+    if best:
+        return f"{best.token} is new or rare where it stands: {best.expected}"
+    return "An event with fields or brackets not seen before"
+
+
+def _nearest(state: State, text: str) -> str | None:
+    """The kept normal event that shares most words with `text`; the newest of equals."""
+    words = set(_WORD.findall(text))
+    best, found = -1, None
+    kept = int(state.head[at.H_BASELINE_N])
+    for number in range(max(0, kept - at.BASELINE_SAMPLES), kept):
+        sample = _sample(state, number % at.BASELINE_SAMPLES).decode("utf-8", "replace")
+        other = set(_WORD.findall(sample))
+        shared = (len(words & other) << 16) // max(len(words | other), 1)
+        if shared >= best:
+            best, found = shared, sample
+    return found
+
+
+def _sample(state: State, which: int) -> bytes:
+    size = int(state.head[at.H_SIZES + which])
+    return state.samples[which * at.SAMPLE : which * at.SAMPLE + size].tobytes()
+
+
+def metrics(state: State) -> WindowMetrics:
+    """The window's metrics: the episode's last 32 events, at least the stream's last 8, against up to 48 normal ones."""
+    head = state.head
+    kept = int(head[at.H_BASELINE_N])
+    normal = [n % at.BASELINE_SAMPLES for n in range(max(0, kept - at.BASELINE_SAMPLES), kept)]
+    seen = int(head[at.H_WINDOW_N])
+    size = min(at.WINDOW_SAMPLES, seen, max(8, int(head[at.H_COUNT])))
+    recent = [at.BASELINE_SAMPLES + n % at.WINDOW_SAMPLES for n in range(seen - size, seen)]
+    baseline = b"\n".join(_sample(state, i) for i in normal)
+    window = b"\n".join(_sample(state, i) for i in recent)
+    compress = zstandard.ZstdCompressor(level=_LEVEL).compress
+    a, b, both = len(compress(baseline)), len(compress(window)), len(compress(baseline + b"\n" + window))
+    raw_a, raw_b = max(len(baseline), 1), max(len(window), 1)
+    codes = head[at.H_CODES + np.array(recent + normal)]
+    seed = int(head[at.H_EPISODE]) << 32 | int(head[at.H_COUNT]) & 0xFFFFFFFF
+    return WindowMetrics(
+        a,
+        b,
+        both,
+        len(window),
+        (raw_b * BIT) // b,
+        8 * BIT * (b * raw_a - a * raw_b) // (raw_a * raw_b),
+        max(0, (both - min(a, b)) * BIT // max(a, b)),
+        entropy(window),
+        permutation_p(codes, size, seed),
+        LIBRARY,
+    )
+
+
+def entropy(data: bytes) -> int:
+    """Entropy of bytes, 2^-16 bit a byte."""
+    n = len(data)
+    if n == 0:
+        return 0
+    counts = [int(c) for c in np.bincount(np.frombuffer(data, np.uint8)) if c]
+    return exact_log2(n) - sum(c * exact_log2(c) for c in counts) // n
+
+
+def permutation_p(codes: NDArray[np.int64], size: int, seed: int) -> int:
+    """(1 + k) / 1000 in 1/65536: k of 999 permutations part the code lengths at least as far as the first `size` from the rest."""
+    n = len(codes)
+    if size in (0, n):
+        return BIT
+    keys = splitmix(seed, PERMUTATIONS * n).reshape(PERMUTATIONS, n)
+    order = np.argsort(keys, axis=1, kind="stable")
+    total = int(codes.sum())
+    parted = np.abs(n * codes[order[:, :size]].sum(axis=1) - size * total)
+    reached = int((parted >= abs(n * int(codes[:size].sum()) - size * total)).sum())
+    return (1 + reached) * BIT // (PERMUTATIONS + 1)
+
+
+def splitmix(seed: int, n: int) -> NDArray[np.uint64]:
+    """uint64[n] of the counter-based generator splitmix64 (Steele, Lea, Flood, 2014)."""
+    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

@@ -1,0 +1,29 @@
+"""The one way kernels are compiled: numba, integers only, no global interpreter lock, typed for mypy.
+
+`inner` functions are compiled into the entry kernels that call them and are not cached on their own; only entries are cached
+on disk. An entry names `SOURCES`, a hash of all modules of this package, in its closure, because numba's cache sees changes
+in the entry's own file only.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., object])
+
+SOURCES = int.from_bytes(
+    hashlib.sha256(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).digest()[:6], "big"
+)
+
+
+def inner(function: F) -> F:
+    """A function for use inside entry kernels."""
+    return cast("F", numba.njit(nogil=True)(function))
+
+
+def entry(function: F) -> F:
+    """A kernel that Python calls; its machine code is cached on disk."""
+    return cast("F", numba.njit(nogil=True, cache=True)(function))

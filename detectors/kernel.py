@@ -1,0 +1,190 @@
+"""The entry kernel: events of one stream in, rows of results out; it comes back early when an episode is to be told."""
+
+import numpy as np
+
+from detectors.burst import learn_burst, score_burst
+from detectors.episodes import adopt_counts, follow, learn_rate
+from detectors.identity import find_id, index_ids, put_id
+from detectors.jit import SOURCES, entry
+from detectors.layout import (
+    ADOPT_AFTER,
+    BURST_TOKENS,
+    C_BURST,
+    C_JSON,
+    C_TOKENS,
+    DONE,
+    EMIT_ADOPTED,
+    F_DUPLICATE,
+    F_EXTRAPOLATED,
+    F_REPORTED,
+    GROW_SLOTS,
+    GROW_SYMBOLS,
+    GUARD_AFTER,
+    GUARD_ONE_IN,
+    GUARD_Z,
+    H_EPISODE,
+    H_EVENTS,
+    H_FREE_UNTIL,
+    H_GUARDED,
+    H_PEAK_CHANNEL,
+    H_RATE_T,
+    H_REF_N,
+    H_REPORTED,
+    H_SLOTS,
+    H_SPAN,
+    H_OPEN,
+    H_SYMBOLS,
+    H_TIME,
+    H_MID_T,
+    LEARN_EVERY,
+    MAX_TOKENS,
+    N_CHANNELS,
+    Q_BREADTH,
+    Q_SLOT,
+    R_CHANNEL,
+    R_EPISODE,
+    R_FLAGS,
+    R_OPENED,
+    R_REFERENCE,
+    R_SCORE,
+    R_SURPRISAL,
+    RESCALE_EVERY,
+    SLOT_COLUMNS,
+    SLOTS_MAX,
+    SYMBOLS_MAX,
+    TOKEN_COLUMNS,
+)
+from detectors.novelty import grow_slots, grow_symbols, score_novelty
+from detectors.reference import learn_reference, surprisal_of
+from detectors.samples import keep_peak, sample
+from detectors.scales import admit, rescale, scaled
+from detectors.tokens import read_event
+
+
+def _kernels(sources):  # the closure names all sources: see detectors.jit
+    @entry
+    def run(
+        head,
+        buckets,
+        places,
+        ring,
+        slots,
+        symbols,
+        reference,
+        samples,
+        ids,
+        index,
+        body,
+        offsets,
+        times,
+        hashes,
+        first,
+        results,
+        level,
+        budget,
+    ):
+        if sources == 0:
+            return np.int64(first), np.int64(DONE)
+        tok = np.empty((MAX_TOKENS, TOKEN_COLUMNS), np.int64)
+        burst = np.empty((BURST_TOKENS, 2), np.int64)
+        c = np.zeros(8, np.int64)
+        costs = np.zeros(MAX_TOKENS + 2, np.int64)
+        bursting = np.zeros(5, np.int64)
+        for i in range(first, len(times)):
+            value = np.int64(hashes[i])
+            place = 0
+            if value != 0:
+                place = find_id(ids, index, value)
+                if index[place] != 0:
+                    results[i, R_FLAGS] = F_DUPLICATE
+                    results[i, R_EPISODE] = -1
+                    results[i, R_OPENED] = -1
+                    continue
+            start = offsets[i]
+            end = offsets[i + 1]
+            read_event(body, start, end, tok, burst, c)
+            n = c[C_TOKENS]
+            room = len(slots) // SLOT_COLUMNS
+            if room < SLOTS_MAX and 4 * (head[H_SLOTS] + n + 3) > 3 * room:
+                return np.int64(i), np.int64(GROW_SLOTS)
+            if len(symbols) < SYMBOLS_MAX and 2 * (head[H_SYMBOLS] + 2 * n) > len(symbols):
+                return np.int64(i), np.int64(GROW_SYMBOLS)
+            if value != 0:
+                put_id(head, ids, index, place, value)
+            if head[H_EVENTS] == 0:
+                head[H_RATE_T] = times[i]
+                head[H_MID_T] = times[i]
+                rescale(head)
+            head[H_EVENTS] += 1
+            head[H_TIME] = max(head[H_TIME], times[i])
+            bursts = score_burst(head, buckets, ring, places, burst, c, bursting)
+            breadth, slot = score_novelty(head, slots, symbols, tok, c, costs)
+            z_breadth = scaled(head, Q_BREADTH, breadth)
+            z_slot = scaled(head, Q_SLOT, slot)
+            admit(head, Q_BREADTH, breadth, z_breadth)
+            admit(head, Q_SLOT, slot, z_slot)
+            cube = min(z_slot, np.int64(1) << 24) >> 4
+            cubed = ((cube * cube) >> 12) * cube >> 11
+            score = max(bursts, z_breadth, cubed)
+            score = min(score, np.int64(0x7FFFFFFF))
+            surprisal, extrapolated = surprisal_of(head, reference, score)
+            n_reference = head[H_REF_N]
+            emit, member, opened, peak = follow(
+                head, reference, score, surprisal, extrapolated, c[C_JSON], i, level, budget
+            )
+            free = head[H_EVENTS] <= GUARD_AFTER or head[H_EVENTS] <= head[H_FREE_UNTIL]
+            if bursts <= GUARD_Z or free:
+                learn_burst(head, buckets, ring, places, c[C_BURST])
+            else:
+                head[H_GUARDED] += 1
+                if head[H_GUARDED] % GUARD_ONE_IN == 0:
+                    learn_burst(head, buckets, ring, places, c[C_BURST])
+            if peak:
+                head[H_PEAK_CHANNEL] = bursts
+                head[H_PEAK_CHANNEL + 1] = z_breadth
+                head[H_PEAK_CHANNEL + 2] = cubed
+                keep_peak(head, samples, slots, body, start, end, tok, c, costs, bursting)
+            sample(head, samples, body, start, end, member)
+            if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
+                adopt_counts(head, buckets)
+                head[H_SPAN] = 0
+            if head[H_EVENTS] % RESCALE_EVERY == 0:
+                rescale(head)
+            if head[H_EVENTS] % LEARN_EVERY == 0:
+                learn_reference(head, reference)
+                learn_rate(head)
+            results[i, R_SCORE] = score
+            results[i, R_SURPRISAL] = surprisal
+            results[i, R_REFERENCE] = n_reference
+            flags = F_EXTRAPOLATED if extrapolated else 0
+            if member and head[H_REPORTED]:
+                flags |= F_REPORTED
+            results[i, R_FLAGS] = flags
+            results[i, R_EPISODE] = head[H_EPISODE] if member else -1
+            results[i, R_OPENED] = surprisal >> 16 if opened else -1
+            results[i, R_CHANNEL] = bursts
+            results[i, R_CHANNEL + 1] = z_breadth
+            results[i, R_CHANNEL + 2] = cubed
+            if emit != DONE:
+                return np.int64(i + 1), np.int64(emit)
+        return np.int64(len(times)), np.int64(DONE)
+
+    return run
+
+
+run = _kernels(SOURCES)
+
+
+@entry
+def grow(old_slots, slots, old_symbols, symbols):
+    """Move slots and symbols to larger tables, where they are larger."""
+    if len(slots) > len(old_slots):
+        grow_slots(old_slots, slots)
+    if len(symbols) > len(old_symbols):
+        grow_symbols(old_symbols, symbols)
+
+
+@entry
+def reindex(head, ids, index):
+    """Build the index of ids, which a dump leaves out."""
+    index_ids(head, ids, index)

@@ -1,0 +1,137 @@
+"""Where everything lies in a stream's flat integer arrays, and every constant of the rule. The README gives the reasons."""
+
+# ---- burst: buckets of hashed tokens, int64[BUCKETS, 2]
+BUCKETS = 8192
+# word 0: admitted events holding the token (32 bits) | of the last 2,048 (12) | of the last 128 (8) | of the last 8 (4)
+# word 1: admitted among the last 2,048 (12) | 128 (8) | 8 (4), and the number of the event that touched it last (32, not saved)
+LONG_SHIFT = 24
+IN_SHIFTS = (0, 4, 12)
+IN_MASKS = (0xF, 0xFF, 0xFFF)
+STAMP_SHIFT = 24
+LOW24 = (1 << 24) - 1
+WINDOWS = (8, 128, 2048)
+N_WINDOWS = 3
+LONG_MAX = 1 << 30
+# ring of the tokens of the last 2,048 events: buckets uint16[RING], and per event start | length | admitted
+RING = 32768
+RING_EVENTS = 2048
+BURST_TOKENS = 128
+
+# ---- tokens of one event, int64[MAX_TOKENS, 7]
+MAX_TOKENS = 256
+MAX_WORDS = 48
+MAX_DEPTH = 32
+T_SLOT, T_RAW, T_COARSE, T_NUMBER, T_START, T_END, T_FIELD = range(7)
+TOKEN_COLUMNS = 7
+NO_NUMBER = -(1 << 40)
+# what the tokeniser says of an event, int64[8]
+C_TOKENS, C_FIELDS, C_TEMPLATE, C_STRUCTURE, C_BURST, C_HAS_TEXT, C_JSON, C_WORDS = range(8)
+
+# ---- novelty: slots int32[capacity, SLOT_COLUMNS], found by open addressing; symbols int64[capacity] in sets of 8
+SLOT_COLUMNS = 80
+S_KEY, S_N, S_LAST, S_MEAN, S_STEPS, S_DISTANCE, S_CHANGES, S_NUMBERS = range(8)
+S_DISTINCT = (8, 9)
+S_MASS = (10, 26)
+S_TAIL = (42, 58)
+OCTAVES = 16
+TAIL_BINS = 16
+SLOTS_FIRST, SLOTS_MAX = 64, 512
+SYMBOLS_FIRST, SYMBOLS_MAX = 1024, 16384
+SET = 8
+COUNT_BITS = 31
+COUNT_MASK = (1 << COUNT_BITS) - 1
+SLOT_WARM = 32
+KEY_TEMPLATE, KEY_STRUCTURE, KEY_OTHER, KEY_REST = 1, 2, 3, 4
+
+# ---- scales: 3 for burst, 2 for novelty; histogram int64[5, BINS] and parameters in the head
+SCALES = 5
+Q_BREADTH, Q_SLOT = 3, 4
+BINS = 256
+RESCALE_EVERY = 32
+SCALE_PRIOR = 1024
+GUARD_AFTER = 500
+GUARD_Z = 2 << 16
+GUARD_ONE_IN = 16
+
+# ---- reference: int32[2 * REFERENCE + LEARN_EVERY]: ring | sorted | pending
+REFERENCE = 4096
+LEARN_EVERY = 64
+EXACT_RANK = 10
+TAIL_SHARE = 32
+TAIL_LEAST = 16
+TAIL_PRIOR = 8
+TAIL_PRIOR_MEAN = 1 << 15
+TAIL_BEYOND = 10 << 16
+LOG2_E = 94548
+SHOW_FROM, CALIBRATED_FROM = 50, 1000
+
+# ---- episodes
+OPEN_SURPRISAL = 435412
+QUIET_EVENTS = 64
+ADOPT_AFTER = 8192
+ADOPT_FREE = 1024
+MIN_EFFECT = 2 << 16
+DAY_MS = 86_400_000
+
+# ---- identity
+ID_RING = 4096
+ID_INDEX = 16384
+
+# ---- samples of raw events: uint8[(BASELINE + WINDOW) * SAMPLE + PEAK]
+SAMPLE = 384
+BASELINE_SAMPLES, WINDOW_SAMPLES = 48, 32
+BASELINE_EVERY = 8
+PEAK_BYTES = 1024
+EVIDENCE, EVIDENCE_COLUMNS = 8, 7
+V_CHANNEL, V_START, V_END, V_BITS, V_SEEN, V_OF, V_EXPECTED = range(7)
+
+# ---- channels and columns of the results, int64[n, COLUMNS]
+CHANNELS = ("burst", "template", "slot")
+N_CHANNELS = 3
+R_SCORE, R_SURPRISAL, R_REFERENCE, R_FLAGS, R_EPISODE, R_OPENED, R_CHANNEL = range(7)
+COLUMNS = R_CHANNEL + N_CHANNELS
+F_EXTRAPOLATED, F_DUPLICATE, F_REPORTED = 1, 2, 4
+
+# ---- head, int64[HEAD]: all scalars, then the scales, then sizes of samples
+(
+    H_EVENTS,
+    H_TIME,
+    H_RING_AT,
+    H_RING_USED,
+    H_EVENT_AT,
+    H_IN,
+    H_LONG,
+    H_ADMITTED,
+    H_GUARDED,
+) = (0, 1, 2, 3, 4, 5, 8, 9, 12)
+H_SLOTS, H_SYMBOLS = 13, 14
+H_REF_N, H_REF_AT, H_PENDING, H_TAIL_K, H_TAIL_Y, H_TAIL_MEAN = 16, 17, 18, 19, 20, 21
+H_RATE_T, H_RATE_N, H_MID_T, H_MID_N, H_RATE_BITS = 24, 25, 26, 27, 28
+H_OPEN, H_EPISODE, H_STARTED, H_LAST, H_COUNT, H_QUIET, H_SPAN, H_REPORTED, H_REVISION, H_NEXT = (
+    32,
+    33,
+    34,
+    35,
+    36,
+    37,
+    38,
+    39,
+    40,
+    41,
+)
+H_PEAK_SCORE, H_PEAK_SURPRISAL, H_PEAK_EXTRAPOLATED, H_PEAK_REFERENCE, H_CALIBRATED, H_JSON = 42, 43, 44, 45, 46, 47
+H_PEAK_CHANNEL = 48
+H_PEAK_SIZE, H_EVIDENCE_N, H_OPENED_AT, H_FREE_UNTIL = 52, 53, 54, 55
+H_BASELINE_N, H_WINDOW_N, H_CODE = 56, 57, 58
+H_IDS, H_ID_AT = 60, 61
+H_EVIDENCE = 64
+H_SCALE = H_EVIDENCE + EVIDENCE * EVIDENCE_COLUMNS
+SCALE_COLUMNS = 4
+Q_MEDIAN, Q_SCALE, Q_N, Q_SKIPPED = range(4)
+H_HISTOGRAM = H_SCALE + SCALES * SCALE_COLUMNS
+H_SIZES = H_HISTOGRAM + SCALES * BINS
+H_CODES = H_SIZES + BASELINE_SAMPLES + WINDOW_SAMPLES
+HEAD = H_CODES + BASELINE_SAMPLES + WINDOW_SAMPLES
+
+# ---- why the kernel came back
+DONE, EMIT_REPORTED, EMIT_DOUBLED, EMIT_CLOSED, EMIT_ADOPTED, GROW_SLOTS, GROW_SYMBOLS = range(7)

@@ -1,0 +1,258 @@
+"""Kernel of the novelty channels: what an event's template, fields and slots cost in bits against all that was seen in them.
+
+A symbol after n events of its slot with d different symbols: new, log2((n + 1) / (d + 1/2)), so a slot that is always new
+gives nothing; seen, log2((n + 1) / (min(n, d + M) + 1/2)), M the mass of symbols at most as frequent (in octaves); both
+capped by how often the slot gave such bits before. Breadth = template + 4 * mean over fields of their largest slot
++ 4 * mean over slots; slot = the largest slot + 3 * field set.
+"""
+
+import numpy as np
+
+from detectors.jit import inner
+from detectors.layout import (
+    C_FIELDS,
+    C_HAS_TEXT,
+    C_JSON,
+    C_STRUCTURE,
+    C_TEMPLATE,
+    C_TOKENS,
+    COUNT_BITS,
+    COUNT_MASK,
+    H_SLOTS,
+    H_SYMBOLS,
+    KEY_OTHER,
+    KEY_STRUCTURE,
+    KEY_TEMPLATE,
+    NO_NUMBER,
+    OCTAVES,
+    S_CHANGES,
+    S_DISTANCE,
+    S_DISTINCT,
+    S_KEY,
+    S_LAST,
+    S_MASS,
+    S_MEAN,
+    S_N,
+    S_NUMBERS,
+    S_STEPS,
+    S_TAIL,
+    SET,
+    SLOT_COLUMNS,
+    SLOT_WARM,
+    SLOTS_MAX,
+    T_COARSE,
+    T_FIELD,
+    T_NUMBER,
+    T_RAW,
+    T_SLOT,
+    TAIL_BINS,
+)
+from detectors.logs import log2
+from detectors.tokens import mix
+
+
+@inner
+def find_slot(head, slots, key):
+    """Row of a slot, made if new; once the table is full, all further slots share one row."""
+    capacity = len(slots) // SLOT_COLUMNS
+    i = mix(key, 3) & (capacity - 1)
+    while True:
+        held = np.int64(slots[i * SLOT_COLUMNS + S_KEY])
+        if held == key:
+            return i
+        if held == 0:
+            if capacity == SLOTS_MAX and head[H_SLOTS] >= SLOTS_MAX * 3 // 4 and key != KEY_OTHER:
+                return find_other(head, slots)
+            slots[i * SLOT_COLUMNS + S_KEY] = key
+            head[H_SLOTS] += 1
+            return i
+        i = (i + 1) & (capacity - 1)
+
+
+@inner
+def find_other(head, slots):
+    """Row that all slots share for which there is no room."""
+    i = mix(KEY_OTHER, 3) & (SLOTS_MAX - 1)
+    while slots[i * SLOT_COLUMNS + S_KEY] != KEY_OTHER:
+        if slots[i * SLOT_COLUMNS + S_KEY] == 0:
+            slots[i * SLOT_COLUMNS + S_KEY] = KEY_OTHER
+            head[H_SLOTS] += 1
+        else:
+            i = (i + 1) & (SLOTS_MAX - 1)
+    return i
+
+
+@inner
+def octave(count):
+    """floor(log2 count), at most 15."""
+    o = 0
+    while count > 1 and o < OCTAVES - 1:
+        count >>= 1
+        o += 1
+    return o
+
+
+@inner
+def cost(head, slots, symbols, row, which, symbol):
+    """Bits (2^-16) of a symbol in its slot, and learn it. `which` is 0 for the raw symbol, 1 for the coarse one."""
+    base = row * SLOT_COLUMNS
+    n = np.int64(slots[base + S_N])
+    d = np.int64(slots[base + S_DISTINCT[which]])
+    # an identifier's symbols are mostly new: only one in 8, chosen by its hash, takes room in the table
+    key = mix(mix(np.int64(slots[base + S_KEY]), symbol), which + 1)
+    sets = len(symbols) // SET
+    first = (key & (sets - 1)) * SET
+    tag = (key >> 2) | (1 << 30)
+    count = np.int64(0)
+    at = -1
+    least = np.int64(1) << 62
+    victim = first
+    for j in range(first, first + SET):
+        entry = symbols[j]
+        if entry >> COUNT_BITS == tag:
+            count = entry & COUNT_MASK
+            at = j
+            break
+        seen = entry & COUNT_MASK
+        if seen < least:
+            least = seen
+            victim = j
+    bits = np.int64(0)
+    if n >= SLOT_WARM:
+        if count == 0:
+            bits = log2(2 * n + 2) - log2(2 * d + 1)
+        else:
+            mass = np.int64(0)
+            for o in range(octave(count) + 1):
+                mass += slots[base + S_MASS[which] + o]
+            bits = log2(2 * n + 2) - log2(2 * min(n, d + mass) + 1)
+        bits = max(bits, np.int64(0))
+        tail = np.int64(0)
+        bin_ = min(bits >> 16, TAIL_BINS - 1)
+        for b in range(bin_, TAIL_BINS):
+            tail += slots[base + S_TAIL[which] + b]
+        slots[base + S_TAIL[which] + bin_] += 1
+        bits = min(bits, log2(2 * n + 2) - log2(2 * tail + 1))
+    if count == 0:
+        slots[base + S_DISTINCT[which]] += 1
+        if n < 128 or 2 * d < n or symbol & 7 == 0:
+            if least == 0:
+                head[H_SYMBOLS] += 1
+            symbols[victim] = (tag << COUNT_BITS) | 1
+            slots[base + S_MASS[which]] += 1
+    elif count < COUNT_MASK:
+        before = octave(count)
+        after = octave(count + 1)
+        if before == after:
+            slots[base + S_MASS[which] + before] += 1
+        else:
+            slots[base + S_MASS[which] + before] -= count
+            slots[base + S_MASS[which] + after] += count + 1
+        symbols[at] += 1
+    return bits
+
+
+@inner
+def moves_like_series(slots, base, value):
+    """Learn a number (2^16 * log2) in its slot; whether it changes in half its steps, by no more than it lies from its mean."""
+    n = np.int64(slots[base + S_NUMBERS])
+    moves = False
+    v = value >> 8
+    if n > 0:
+        step = abs(v - np.int64(slots[base + S_LAST]))
+        mean = np.int64(slots[base + S_MEAN])
+        distance = abs(v - (mean >> 6))
+        moves = (
+            n >= SLOT_WARM
+            and 2 * np.int64(slots[base + S_CHANGES]) >= 1 << 16
+            and slots[base + S_STEPS] <= slots[base + S_DISTANCE]
+        )
+        slots[base + S_STEPS] += ((step << 6) - np.int64(slots[base + S_STEPS])) >> 6
+        slots[base + S_DISTANCE] += ((distance << 6) - np.int64(slots[base + S_DISTANCE])) >> 6
+        changed = 1 << 16 if step > 0 else 0
+        slots[base + S_CHANGES] += (changed - np.int64(slots[base + S_CHANGES])) >> 6
+        slots[base + S_MEAN] += v - (mean >> 6)
+    else:
+        slots[base + S_MEAN] = v << 6
+    slots[base + S_LAST] = v
+    slots[base + S_NUMBERS] = min(n + 1, 1 << 20)
+    return moves
+
+
+@inner
+def score_novelty(head, slots, symbols, tok, c, costs):
+    """(breadth, slot) evidence in bits, 2^-16; costs[i] gets the bits of row i, costs[-2:] those of template and field set."""
+    row = find_slot(head, slots, KEY_TEMPLATE)
+    template = cost(head, slots, symbols, row, 0, c[C_TEMPLATE])
+    slots[row * SLOT_COLUMNS + S_N] += 1
+    row = find_slot(head, slots, KEY_STRUCTURE)
+    structure = cost(head, slots, symbols, row, 0, c[C_STRUCTURE] ^ c[C_JSON])
+    slots[row * SLOT_COLUMNS + S_N] += 1
+    n = c[C_TOKENS]
+    total = np.int64(0)
+    largest = np.int64(0)
+    fields = np.int64(0)
+    in_field = np.int64(0)
+    field = np.int64(0)
+    counted = 0
+    for i in range(n):
+        row = find_slot(head, slots, tok[i, T_SLOT] | 8)
+        base = row * SLOT_COLUMNS
+        bits = max(
+            cost(head, slots, symbols, row, 0, tok[i, T_RAW]), cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
+        )
+        slots[base + S_N] += 1
+        if tok[i, T_NUMBER] != NO_NUMBER:
+            moves = moves_like_series(slots, base, tok[i, T_NUMBER])
+            if c[C_HAS_TEXT] and not moves:
+                bits = np.int64(0)
+        costs[i] = bits
+        if tok[i, T_FIELD] != field:
+            fields += in_field
+            in_field = np.int64(0)
+            field = tok[i, T_FIELD]
+        in_field = max(in_field, bits)
+        largest = max(largest, bits)
+        total += bits
+        counted += 1
+    fields += in_field
+    costs[len(costs) - 2] = template
+    costs[len(costs) - 1] = structure
+    breadth = template
+    if counted:
+        breadth += 4 * fields // max(c[C_FIELDS], 1) + 4 * total // counted
+    return breadth, largest + 3 * structure
+
+
+@inner
+def grow_symbols(old, new):
+    """Move all symbols to a table of four times the size. Its sets are told apart by the key's next bits."""
+    ratio = len(new) // len(old)
+    for i in range(len(old)):
+        entry = old[i]
+        if entry == 0:
+            continue
+        set_ = i // SET
+        # the low bits of the key are the set's number; the tag holds key >> 2, so the next bits are in it
+        key = (((entry >> COUNT_BITS) & ((1 << 30) - 1)) << 2) & (len(new) // SET - 1)
+        first = ((key & ~(len(old) // SET - 1)) | set_) * SET
+        j = first
+        while new[j] != 0:
+            j += 1
+        new[j] = entry
+    return ratio
+
+
+@inner
+def grow_slots(old, new):
+    """Move all slots to a larger table."""
+    capacity = len(new) // SLOT_COLUMNS
+    for i in range(len(old) // SLOT_COLUMNS):
+        key = np.int64(old[i * SLOT_COLUMNS + S_KEY])
+        if key == 0:
+            continue
+        j = mix(key, 3) & (capacity - 1)
+        while new[j * SLOT_COLUMNS + S_KEY] != 0:
+            j = (j + 1) & (capacity - 1)
+        for k in range(SLOT_COLUMNS):
+            new[j * SLOT_COLUMNS + k] = old[i * SLOT_COLUMNS + k]
