@@ -38,6 +38,10 @@ class StripeExists(DriftlockError):
     """What was to be made exists already."""
 
 
+class LiveModeMismatch(DriftlockError):
+    """The Stripe key is of the other mode (test, live) than this database: nothing is sent."""
+
+
 class StripeRefused(DriftlockError):
     """Stripe refused the request; the same request will be refused again."""
 

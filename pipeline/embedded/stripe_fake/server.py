@@ -44,6 +44,7 @@ class FakeServer(ThreadingHTTPServer):
 
 class _Http(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one segment: two would wait 40 ms for each other
     server: FakeServer
 
     def do_GET(self) -> None:
