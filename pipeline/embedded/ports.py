@@ -24,7 +24,7 @@ def free_ports(count: int, rng: random.Random | None = None) -> tuple[int, ...]:
     down; these lie below that range, so a server comes back on its own port.
     """
     rng = rng or random.SystemRandom()
-    candidates = list(range(LOWEST, _first_ephemeral()))
+    candidates = list(range(LOWEST, first_ephemeral()))
     rng.shuffle(candidates)
     mine = _held.setdefault(os.getpid(), set())
     found: list[int] = []
@@ -38,11 +38,12 @@ def free_ports(count: int, rng: random.Random | None = None) -> tuple[int, ...]:
             else:
                 fcntl.lockf(_file(), fcntl.LOCK_UN, 1, port)
     if len(found) < count:
-        raise ComponentFailed(f"no {count} free ports between {LOWEST} and {_first_ephemeral()} on {LOOPBACK}")
+        raise ComponentFailed(f"no {count} free ports between {LOWEST} and {first_ephemeral()} on {LOOPBACK}")
     return tuple(found)
 
 
-def _first_ephemeral() -> int:
+def first_ephemeral() -> int:
+    """The lowest port that the kernel gives to an outgoing connection, or to a bind to port 0."""
     with contextlib.suppress(OSError, ValueError):
         first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
         return max(first, LOWEST + 1000)

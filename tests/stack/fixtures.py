@@ -21,7 +21,7 @@ C = TypeVar("C", Broker, Server)
 
 
 @dataclass(frozen=True)
-class Database:
+class Fresh:
     """A database of one test alone, on the shared server. Roles belong to the server: give them unique names."""
 
     server: Server
@@ -66,15 +66,8 @@ def topic_prefix() -> str:
     return f"t{secrets.token_hex(4)}-"
 
 
-@pytest.fixture
-def database(postgres: Server) -> Iterator[Database]:
-    """An empty database for this test alone."""
-    with fresh_database(postgres) as made:
-        yield made
-
-
 @contextmanager
-def fresh_database(server: Server, template: str = "template0") -> Iterator[Database]:
+def fresh_database(server: Server, template: str = "template0") -> Iterator[Fresh]:
     """A new database on a server, a copy of `template`; dropped at the end with whoever is still connected."""
     name = f"t{secrets.token_hex(6)}"
     admin = server.url()
@@ -83,7 +76,7 @@ def fresh_database(server: Server, template: str = "template0") -> Iterator[Data
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         )
     try:
-        yield Database(server, name)
+        yield Fresh(server, name)
     finally:
         with psycopg.connect(admin, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

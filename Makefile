@@ -1,0 +1,66 @@
+# What a developer calls. `make help` lists it; CONTRIBUTING.md tells when to use which.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test test-kills test-contracts check components bench record lock clean
+
+BIN := .venv/bin
+BUILT := .venv/.built
+PYTEST := $(BIN)/python -m pytest
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+
+venv: $(BUILT)  ## .venv with everything in it; only when requirements.lock or pyproject.toml changed
+
+$(BUILT): requirements.lock pyproject.toml
+	@python=; for name in python3.11 python3 python3.14 python3.13 python3.12; do \
+	  if command -v $$name >/dev/null && $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "make venv needs Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)" >&2; exit 2; fi; \
+	[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf .venv; $$python -m venv .venv; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $(BUILT)
+
+demo: $(BUILT)  ## the whole stack on sample telemetry, from an event to an hour's total; stops what it started
+	$(BIN)/driftlock demo
+
+test: $(BUILT)  ## every test but the full matrix of kills; what needs a component that is not there is skipped
+	$(PYTEST) -m "not kills"
+
+test-kills: $(BUILT)  ## the full matrix of kills
+	$(PYTEST) -m kills
+
+test-contracts: $(BUILT)  ## the laws that every provider, version and implementation must pass
+	$(PYTEST) tests/contracts
+
+check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+	$(BIN)/lint-imports
+	git ls-files -z | xargs -0 $(BIN)/codespell
+	$(BIN)/driftlock generate --check
+	git ls-files -z | grep -zvE '^(requirements\.lock|pipeline/embedded/kafka\.sha256|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
+
+components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock (into DRIFTLOCK_CACHE)
+	$(BIN)/python -m pipeline.embedded.components
+
+bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
+	$(BIN)/python -m tests.benchmarks
+
+record: $(BUILT)  ## a new recording of the stack's own logs with real faults, into tests/recording
+	$(BIN)/python -m tests.recording
+
+lock: $(BUILT)  ## requirements.lock anew from pyproject.toml, by uv
+	@uv=$$(command -v uv || command -v $(BIN)/uv) || { echo "make lock needs uv: .venv/bin/pip install uv" >&2; exit 2; }; \
+	$$uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
+	  --python-version 3.11 --all-extras --output-file requirements.lock
+
+clean:  ## remove what was built here; the cache of components stays
+	rm -rf .venv .driftlock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
