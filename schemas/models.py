@@ -180,3 +180,17 @@ class OrganizationControl(Message):
     id: UUID
     version: int
     active: bool = True
+
+
+class SourceControl(Message):
+    """Which topic the name of a source topic means: control message with the key `source/<topic>`, by packers for packers.
+
+    It outlives the topic's stored offsets, which Kafka deletes with the topic. `epoch` counts the losses of offsets that a
+    person accepted since, each of which starts a new life of the same topic.
+    """
+
+    v: Literal[1] = 1
+    kind: Literal["source"] = "source"
+    topic: str
+    topic_id: str
+    epoch: Annotated[int, Field(ge=0)] = 0

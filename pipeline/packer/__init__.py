@@ -1,0 +1,1 @@
+"""The packer: source topics in, frames out. See README.md."""
