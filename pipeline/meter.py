@@ -1,0 +1,162 @@
+"""The loop of the meter sender: passes over what is due, an hourly reconciling, and what both say of themselves."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import structlog
+from prometheus_client import Counter, Gauge
+
+from billing import meter as sender
+from billing import stripe_gateway as gateway
+from billing.meter_hours import backoff
+from billing.reconcile import Reconciliation, reconcile, reopen
+from billing.stripe_prices import EVENT_NAME
+from pipeline.crash import crash_point
+from schemas.errors import DatabaseUnreachable, DriftlockError, SettingsError
+from schemas.settings import Settings
+
+HOURS = Counter("driftlock_meter_hours_total", "Hour totals by what became of a request", ["outcome"])
+WAITING = Gauge("driftlock_meter_waiting_hours", "Hours that are over and not certain at Stripe yet")
+OLDEST = Gauge("driftlock_meter_oldest_waiting_seconds", "Age of the oldest of them: rings from two hours on")
+DIFFERING = Gauge(
+    "driftlock_meter_differing_hours", "Hours older than two hours that differ between ledger and Stripe: rings"
+)
+FAILED = Counter(
+    "driftlock_meter_failed_passes_total", "Passes that ended in an error of PostgreSQL or Stripe", ["error"]
+)
+
+PASS_SECONDS = 5.0
+RECONCILE_EVERY = timedelta(hours=1)
+RECONCILE_SPAN = timedelta(hours=48)
+RINGS_AFTER = timedelta(hours=2)
+_COUNTED = ("sent", "repeated", "unanswered", "busy", "refused", "confirmed", "resent", "too_old", "old")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Status:
+    """What /readyz asks: why the last pass failed, in one line."""
+
+    failing: str = "no pass yet"
+    reconciled_at: datetime | None = field(default=None)
+
+    def wrong(self) -> str:
+        """Nothing, or what is wrong."""
+        return self.failing
+
+
+def connect_stripe(settings: Settings) -> gateway.Connection:
+    """The connection of the settings; `SettingsError` or `LiveKeyRefused` in one line."""
+    return gateway.connect(
+        settings.stripe_api_key.get_secret_value(), base=settings.stripe_api_base, allow_live=settings.stripe_allow_live
+    )
+
+
+def find_meter(stripe: gateway.Connection) -> gateway.Meter:
+    """Our meter; `StripeRefused` says which command makes it."""
+    return gateway.find_meter(stripe, EVENT_NAME)
+
+
+@contextmanager
+def connect_database(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as role driftlock_meter, in autocommit mode; `DatabaseUnreachable` if there is none."""
+    url = settings.database_url_meter.get_secret_value()
+    if not url:
+        raise SettingsError("DATABASE_URL_METER is not set: role driftlock_meter")
+    try:
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="driftlock-meter")
+    except psycopg.OperationalError as error:
+        said = str(error).strip().splitlines()[-1]
+        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL_METER: {said}") from error
+    with connection:
+        yield connection
+
+
+def send_pass(
+    connection: psycopg.Connection[Any],
+    stripe: gateway.Connection,
+    meter: gateway.Meter,
+    clock: Callable[[], datetime],
+    rng: random.Random,
+) -> sender.Report:
+    """One pass, counted and logged."""
+    report = sender.send_due_hours(connection, stripe, meter, clock, rng, crash_point)
+    for outcome in _COUNTED:
+        HOURS.labels(outcome).inc(getattr(report, outcome))
+    waiting, oldest = sender.waiting(connection, clock())
+    WAITING.set(waiting)
+    OLDEST.set((clock() - oldest).total_seconds() if oldest else 0)
+    said = {name: getattr(report, name) for name in _COUNTED if getattr(report, name)}
+    if said:
+        urgent = report.refused or report.too_old or report.old
+        (log.error if urgent else log.info)("hours", waiting=waiting, stripe_down=report.down, **said)
+    return report
+
+
+def reconcile_pass(
+    connection: psycopg.Connection[Any], stripe: gateway.Connection, meter: gateway.Meter, now: datetime
+) -> Reconciliation:
+    """Compare the last two days with Stripe; what differs there is put in doubt, so that it is read again and sent."""
+    until = now.replace(minute=0, second=0, microsecond=0)
+    found = reconcile(connection, stripe, meter, until - RECONCILE_SPAN, until)
+    reopened = reopen(connection, found.differences, now)
+    ringing = [hour for hour in found.differences if now - hour.hour >= RINGS_AFTER]
+    DIFFERING.set(len(ringing))
+    say = log.error if ringing else log.info
+    say("reconciled", hours=len(found.hours), differing=len(found.differences), reopened=reopened, ringing=len(ringing))
+    return found
+
+
+def run(
+    settings: Settings, stop: threading.Event, status: Status, clock: Callable[[], datetime], rng: random.Random
+) -> None:
+    """Pass after pass until `stop` is set. PostgreSQL or Stripe being down is waited out; wrong settings are raised."""
+    stripe = connect_stripe(settings)
+    with connect_database(settings):
+        log.info("meter sender starts", livemode=stripe.livemode)
+    failures = 0
+    while not stop.is_set():
+        try:
+            with connect_database(settings) as connection:
+                meter = find_meter(stripe)
+                while not stop.is_set():
+                    down = _turn(connection, stripe, meter, status, clock, rng)
+                    failures = failures + 1 if down else 0
+                    stop.wait(backoff(failures, rng).total_seconds() if down else PASS_SECONDS)
+        except (psycopg.Error, DriftlockError) as error:
+            if isinstance(error, SettingsError | gateway.LiveModeMismatch):
+                raise
+            failures += 1
+            status.failing = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            FAILED.labels(type(error).__name__).inc()
+            log.warning("pass failed", error=status.failing, failures=failures)
+            stop.wait(backoff(failures, rng).total_seconds())
+
+
+def _turn(
+    connection: psycopg.Connection[Any],
+    stripe: gateway.Connection,
+    meter: gateway.Meter,
+    status: Status,
+    clock: Callable[[], datetime],
+    rng: random.Random,
+) -> bool:
+    report = send_pass(connection, stripe, meter, clock, rng)
+    status.failing = "Stripe does not answer" if report.down else ""
+    now = clock()
+    if not report.down and (status.reconciled_at is None or now - status.reconciled_at >= RECONCILE_EVERY):
+        reconcile_pass(connection, stripe, meter, now)
+        status.reconciled_at = now
+    return report.down
+
+
+def present() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
