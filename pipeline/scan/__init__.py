@@ -1,0 +1,1 @@
+"""The offline scan: the detector over files, with no Kafka and no database."""

@@ -1,0 +1,90 @@
+"""Lines of files: plain, .gz, .zst, or `-` for standard input."""
+
+import gzip
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+
+from schemas.errors import DriftlockError
+
+MAX_EVENT_BYTES = 64 << 10
+"""A longer line is cut here; in the pipeline it is a dead letter."""
+_CHUNK = 1 << 20
+
+
+class ScanInput(DriftlockError):
+    """A file can't be scanned."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line without its end, and where it stands; `number` counts from 1."""
+
+    file: str
+    number: int
+    data: bytes
+
+
+def lines(files: tuple[str, ...], progress: Callable[[int], None] = lambda _: None) -> Iterator[Line]:
+    """All lines of all files in order, empty ones left out; `progress` gets the bytes read of the files as they lie on disk."""
+    for file in files:
+        try:
+            with _open(file, progress) as stream:
+                for number, data in enumerate(_split(stream), 1):
+                    if data:
+                        yield Line(file, number, data[:MAX_EVENT_BYTES])
+        except (OSError, EOFError, zstandard.ZstdError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise ScanInput(f"{file} can't be read: {reason}") from error
+
+
+def size(files: tuple[str, ...]) -> int | None:
+    """Bytes of all files as they lie on disk; None where standard input is among them or one can't be seen."""
+    try:
+        return None if "-" in files else sum(Path(f).stat().st_size for f in files)
+    except OSError:
+        return None
+
+
+def _open(file: str, progress: Callable[[int], None]) -> AbstractContextManager[BinaryIO]:
+    raw = sys.stdin.buffer if file == "-" else cast("BinaryIO", Path(file).open("rb"))  # noqa: SIM115 (closed by what wraps it)
+    counted = cast("BinaryIO", _Counted(raw, progress))
+    if file.endswith(".gz"):
+        return closing(cast("BinaryIO", gzip.GzipFile(fileobj=counted)))
+    if file.endswith(".zst"):
+        return closing(cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(counted, read_across_frames=True)))
+    return closing(counted)
+
+
+class _Counted:
+    """A binary stream that says how many bytes were read."""
+
+    def __init__(self, stream: BinaryIO, progress: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._progress = progress
+
+    def read(self, n: int = -1) -> bytes:
+        data = self._stream.read(n)
+        self._progress(len(data))
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _split(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines of a stream. What is beyond 64 KiB of a line is dropped while it is read, so that memory stays bounded."""
+    rest = b""
+    while chunk := stream.read(_CHUNK):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r")
+        if len(rest) > 2 * MAX_EVENT_BYTES:
+            rest = rest[: 2 * MAX_EVENT_BYTES]
+    if rest:
+        yield rest.removesuffix(b"\r")
