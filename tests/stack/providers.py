@@ -65,6 +65,7 @@ def needed(make: Callable[[], T]) -> T:
     try:
         return make()
     except ComponentMissing as error:
-        if os.environ.get("DRIFTLOCK_REQUIRE_COMPONENTS") == "1":
-            pytest.fail(f"a required component is missing: {error}", pytrace=False)
-        pytest.skip(str(error))
+        lacking = str(error)
+    if os.environ.get("DRIFTLOCK_REQUIRE_COMPONENTS") == "1":
+        pytest.fail(f"a required component is missing: {lacking}", pytrace=False)
+    pytest.skip(lacking)
