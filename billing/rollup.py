@@ -24,9 +24,9 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What was scored and is never billed: of one organization, in one period. Times in ms."""
+    """What was scored and is never billed, of one frame: (organization, topic id, partition) is its key. Times in ms."""
 
-    organization_id: UUID
+    key: tuple[UUID, str, int]
     period_start: int
     occurred_at: int
     events: int
@@ -42,7 +42,7 @@ def _counters(entries: Iterable[Entry], scored: Iterable[Scored]) -> dict[tuple[
         row[_DISPOSITIONS.index(entry.disposition)] += entry.units
         row[-4] += 1
     for one in scored:
-        row = rows[one.organization_id, one.period_start, one.occurred_at // _DAY_MS]
+        row = rows[one.key[0], one.period_start, one.occurred_at // _DAY_MS]
         row[-3] += one.events
         row[-2] += one.duplicates
         for bits, episodes in one.opened.items():

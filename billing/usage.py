@@ -5,9 +5,9 @@ starts where its stream was billed already (`rescored`, 0 units), its reference 
 is `billable`. Splitting at included and at the cap is a later step of the same transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
@@ -37,15 +37,17 @@ class Arrival:
     arrived_at: int
 
 
+Fate = Literal["written", "not_anomaly", "duplicate", "rejected"]
+"""What became of a record: an entry of the ledger; summed and never billed; known already; refused with a reason."""
+
+
 @dataclass(frozen=True)
 class Booked:
-    """What became of a batch: `entries` + `not_anomaly` + `duplicates` + the rejected ones are its records."""
+    """What became of a batch: the fate of each record in order, the reasons of the rejected ones by their index."""
 
-    entries: int
-    not_anomaly: int
-    duplicates: int
+    fates: tuple[Fate, ...]
+    reasons: Mapping[int, str]
     rescored: tuple[Entry, ...]
-    rejected: tuple[tuple[Arrival, str], ...]
 
 
 @dataclass
@@ -58,8 +60,10 @@ class _Known:
     periods: booking.Periods
     entries: list[Entry] = field(default_factory=list)
     summed: list[rollup.Scored] = field(default_factory=list)
-    rejected: list[tuple[Arrival, str]] = field(default_factory=list)
-    duplicates: int = 0
+
+
+class _Rejected(Exception):  # never leaves this module
+    """A record has no place in the books; the text says why."""
 
 
 def book(connection: Connection, arrivals: Sequence[Arrival], *, now: int) -> Booked:
@@ -68,37 +72,31 @@ def book(connection: Connection, arrivals: Sequence[Arrival], *, now: int) -> Bo
     Rejected records come back with a reason, and leave nothing behind. Raises `TopicRecreated` where a record was made
     from a `blocks` topic that is not accepted: positions compare only within one topic.
     """
-    sound: list[Arrival] = []
-    rejected: list[tuple[Arrival, str]] = []
-    for arrival in arrivals:
-        said = unfit(arrival)
-        if said:
-            rejected.append((arrival, said))
-        else:
-            sound.append(arrival)
+    reasons = {i: said for i, arrival in enumerate(arrivals) if (said := unfit(arrival))}
+    sound = [arrival for i, arrival in enumerate(arrivals) if i not in reasons]
     if not sound:
-        return Booked(0, 0, 0, (), tuple(rejected))
+        return Booked(("rejected",) * len(arrivals), reasons, ())
     _check_blocks(connection, sound)
     # From here to the end of the transaction nobody else writes for these organizations.
     heads = ledger.lock(connection, (arrival.record.organization_id for arrival in sound))
     known = _load(connection, sound)
-    known.rejected = rejected
-    for arrival in sound:
-        if isinstance(arrival.record, AnomalyUsage):
-            _book_anomaly(connection, known, arrival, arrival.record, now)
-        else:
-            _book_scored(connection, known, arrival, arrival.record)
+    fates: list[Fate] = []
+    for i, arrival in enumerate(arrivals):
+        try:
+            if i in reasons:
+                fates.append("rejected")
+            elif isinstance(arrival.record, AnomalyUsage):
+                fates.append(_book_anomaly(connection, known, arrival, arrival.record, now))
+            else:
+                fates.append(_book_scored(connection, known, arrival, arrival.record))
+        except _Rejected as said:
+            reasons[i] = str(said)
+            fates.append("rejected")
     with connection.pipeline():
         ledger.append(connection, heads, known.entries)
         rollup.add(connection, known.entries, known.summed)
-        _save(connection, known, sound)
-    return Booked(
-        len(known.entries),
-        len(known.summed),
-        known.duplicates,
-        tuple(entry for entry in known.entries if entry.disposition == "rescored"),
-        tuple(known.rejected),
-    )
+        _save(connection, known)
+    return Booked(tuple(fates), reasons, tuple(entry for entry in known.entries if entry.disposition == "rescored"))
 
 
 def unfit(arrival: Arrival) -> str:
@@ -164,30 +162,28 @@ def _load(connection: Connection, arrivals: Sequence[Arrival]) -> _Known:
     )
 
 
-def _no_period(record: AnomalyUsage | ScoredUsage) -> str:
-    return f"organization {record.organization_id} has no billing period at {record.occurred_at}: is it signed up?"
+def _place(connection: Connection, known: _Known, arrival: Arrival) -> booking.Place:
+    record = arrival.record
+    place = booking.place(connection, known.periods, record.organization_id, record.occurred_at, arrival.arrived_at)
+    if place is None:
+        raise _Rejected(
+            f"organization {record.organization_id} has no billing period at {record.occurred_at}: is it signed up?"
+        )
+    return place
 
 
-def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, record: AnomalyUsage, now: int) -> None:
+def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, record: AnomalyUsage, now: int) -> Fate:
     if record.usage_id in known.usage_ids:
-        known.duplicates += 1
-        return
+        return "duplicate"
     position = record.position
     stream = (record.organization_id, record.stream, position.topic_id)
     spot = (position.frame, position.event)
     partition, through = known.billed.get(stream, (position.partition, (-1, -1)))
     if partition != position.partition:
-        known.rejected.append(
-            (
-                arrival,
-                f"position: stream {record.stream} was in partition {partition} of blocks, not {position.partition}",
-            )
+        raise _Rejected(
+            f"position: stream {record.stream} was in partition {partition} of blocks, not {position.partition}"
         )
-        return
-    place = booking.place(connection, known.periods, record.organization_id, record.occurred_at, arrival.arrived_at)
-    if place is None:
-        known.rejected.append((arrival, _no_period(record)))
-        return
+    place = _place(connection, known, arrival)
     disposition: Disposition = "billable" if record.calibrated else "warmup"
     if spot <= through:
         disposition = "rescored"
@@ -224,23 +220,20 @@ def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, recor
             reason="",
         )
     )
+    return "written"
 
 
-def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record: ScoredUsage) -> None:
+def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record: ScoredUsage) -> Fate:
     position = record.position
     key = (record.organization_id, position.topic_id, position.partition)
     # Frames of a partition come in order, so what lies at or below the last one counted is a repetition.
     if position.frame <= known.scored.get(key, -1):
-        known.duplicates += 1
-        return
-    place = booking.place(connection, known.periods, record.organization_id, record.occurred_at, arrival.arrived_at)
-    if place is None:
-        known.rejected.append((arrival, _no_period(record)))
-        return
+        return "duplicate"
+    place = _place(connection, known, arrival)
     known.scored[key] = position.frame
     known.summed.append(
         rollup.Scored(
-            record.organization_id,
+            key,
             place.period.starts_at,
             record.occurred_at,
             record.count,
@@ -248,9 +241,10 @@ def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record
             {int(bits[:9]): n for bits, n in record.opened.items()},
         )
     )
+    return "not_anomaly"
 
 
-def _save(connection: Connection, known: _Known, arrivals: Sequence[Arrival]) -> None:
+def _save(connection: Connection, known: _Known) -> None:
     streams = {(e.organization_id, e.stream, e.blocks_topic_id) for e in known.entries}
     if streams:
         rows = [(*key, known.billed[key][0], *known.billed[key][1]) for key in sorted(streams)]
@@ -261,12 +255,7 @@ def _save(connection: Connection, known: _Known, arrivals: Sequence[Arrival]) ->
             [list(column) for column in zip(*rows, strict=True)],
         )
     if known.summed:
-        touched = {
-            (arrival.record.organization_id, arrival.record.position.topic_id, arrival.record.position.partition)
-            for arrival in arrivals
-            if isinstance(arrival.record, ScoredUsage)
-        }
-        frames = [(*key, known.scored[key]) for key in sorted(touched & known.scored.keys())]
+        frames = [(*key, known.scored[key]) for key in sorted({one.key for one in known.summed})]
         connection.execute(
             "INSERT INTO scored_through SELECT * FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[])"
             " ON CONFLICT (organization_id, topic_id, partition) DO UPDATE SET frame = excluded.frame",
