@@ -42,8 +42,11 @@ def cache(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder of fetched components: DRIFTLOCK_CACHE, else .cache/driftlock in the home directory."""
     if given := environ.get("DRIFTLOCK_CACHE"):
         return Path(given).absolute()
-    home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
-    return Path(home).absolute() / ".cache" / "driftlock"
+    return _home(environ) / ".cache" / "driftlock"
+
+
+def _home(environ: Mapping[str, str] = os.environ) -> Path:
+    return Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir).absolute()
 
 
 def java(environ: Mapping[str, str] = os.environ) -> Java | None:
@@ -76,7 +79,10 @@ def fetch_kafka() -> Path:
     with making(_kafka_folder()) as folder:
         shutil.copyfile(HERE / "kafka.pom.xml", folder / "pom.xml")
         _run(
-            [maven, "-B", "-q", MAVEN_GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"],
+            [
+                *(maven, "-B", "-q", "-Dstyle.color=never", *_maven_repository()),
+                *(MAVEN_GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"),
+            ],
             what="fetching Apache Kafka by Maven",
             cwd=folder,
         )
@@ -101,7 +107,7 @@ def fetch_stripe_mock() -> Path:
         raise ComponentMissing(f"stripe-mock needs Go {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]} or newer to be built")
     with making(_stripe_mock_folder()) as folder:
         environ = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-modcacherw"}
-        environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+        environ["HOME"] = str(_home())
         _run(
             [go, "install", f"github.com/stripe/stripe-mock@{STRIPE_MOCK_VERSION}"],
             what="building stripe-mock by Go",
@@ -139,6 +145,13 @@ def making(place: Path) -> Iterator[Path]:
             raise ComponentMissing(f"{place} can't be made")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _maven_repository() -> list[str]:
+    """Maven takes the home directory from the system's list of users; ours is HOME where that is another."""
+    home = _home()
+    same = home == Path(pwd.getpwuid(os.getuid()).pw_dir)
+    return [] if same else [f"-Dmaven.repo.local={home / '.m2' / 'repository'}"]
 
 
 def _kafka_folder() -> Path:
