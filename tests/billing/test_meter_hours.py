@@ -14,7 +14,7 @@ from billing import meter_hours as protocol
 from billing.meter_hours import Hour, Outcome
 from pipeline.embedded.stripe_fake.usage import MeterEvent, Usage
 
-METER = "mtr_test_61Q8nQMqIFK9fRQmr41CMAXJrFdZ5MnA"
+METER = "mtr_test_61Q8nQMqIFK9fRQmr41CMAXJrFdZ5MnA"  # pragma: allowlist secret
 CUSTOMER = "cus_Q8nQMqIFK9fRQm"
 BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 RNG = random.Random(1)
