@@ -54,7 +54,7 @@ class Booked:
 class _Known:
     """What the database knows of a batch's organizations, moved on while the batch is booked."""
 
-    usage_ids: set[UUID]
+    usage_ids: set[tuple[UUID, UUID]]
     billed: dict[tuple[UUID, str, str], tuple[int, Spot]]
     scored: dict[tuple[UUID, str, int], int]
     periods: booking.Periods
@@ -75,7 +75,7 @@ def book(connection: Connection, arrivals: Sequence[Arrival], *, now: int) -> Bo
     reasons = {i: said for i, arrival in enumerate(arrivals) if (said := unfit(arrival))}
     sound = [arrival for i, arrival in enumerate(arrivals) if i not in reasons]
     if not sound:
-        return Booked(("rejected",) * len(arrivals), reasons, ())
+        return Booked(tuple("rejected" for _ in arrivals), reasons, ())
     _check_blocks(connection, sound)
     # From here to the end of the transaction nobody else writes for these organizations.
     heads = ledger.lock(connection, (arrival.record.organization_id for arrival in sound))
@@ -139,7 +139,7 @@ def _load(connection: Connection, arrivals: Sequence[Arrival]) -> _Known:
     organizations = sorted({arrival.record.organization_id for arrival in arrivals})
     anomalies = [arrival.record for arrival in arrivals if isinstance(arrival.record, AnomalyUsage)]
     known = connection.execute(
-        "SELECT ledger.usage_id FROM unnest(%s::uuid[], %s::uuid[]) AS asked (organization_id, usage_id)"
+        "SELECT organization_id, usage_id FROM unnest(%s::uuid[], %s::uuid[]) AS asked (organization_id, usage_id)"
         " JOIN ledger USING (organization_id, usage_id)",
         ([record.organization_id for record in anomalies], [record.usage_id for record in anomalies]),
     ).fetchall()
@@ -155,7 +155,7 @@ def _load(connection: Connection, arrivals: Sequence[Arrival]) -> _Known:
         (organizations,),
     ).fetchall()
     return _Known(
-        {usage_id for (usage_id,) in known},
+        set(known),
         {(o, stream, topic): (partition, (frame, event)) for o, stream, topic, partition, frame, event in billed},
         {(o, topic, partition): frame for o, topic, partition, frame in scored},
         booking.load(connection, organizations),
@@ -173,7 +173,7 @@ def _place(connection: Connection, known: _Known, arrival: Arrival) -> booking.P
 
 
 def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, record: AnomalyUsage, now: int) -> Fate:
-    if record.usage_id in known.usage_ids:
+    if (record.organization_id, record.usage_id) in known.usage_ids:
         return "duplicate"
     position = record.position
     stream = (record.organization_id, record.stream, position.topic_id)
@@ -187,7 +187,7 @@ def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, recor
     disposition: Disposition = "billable" if record.calibrated else "warmup"
     if spot <= through:
         disposition = "rescored"
-    known.usage_ids.add(record.usage_id)
+    known.usage_ids.add((record.organization_id, record.usage_id))
     known.billed[stream] = (partition, max(spot, through))
     known.entries.append(
         Entry(

@@ -72,3 +72,7 @@ class MigrationRefused(DriftlockError):
 
 class PlanChanged(DriftlockError):
     """The file of plans is wrong, or changes a plan version that a database already holds."""
+
+
+class SchemaMissing(DriftlockError):
+    """The database has no schema, or another one than this release needs: run `driftlock db migrate`."""

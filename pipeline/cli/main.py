@@ -21,7 +21,11 @@ _COMMANDS = {
     "generate": "pipeline.cli.generate:generate",
 }
 _GROUPS = {
-    "sink": {"anomalies": "pipeline.cli.sink:anomalies", "usage": "pipeline.cli.sink:usage"},
+    "sink": {
+        "anomalies": "pipeline.cli.sink:anomalies",
+        "usage": "pipeline.cli.sink:usage",
+        "accept": "pipeline.cli.sink:accept",
+    },
     "meter": {"run": "pipeline.cli.meter:run"},
     "api": {"run": "pipeline.cli.api:run"},
     "topics": {"apply": "pipeline.cli.topics:apply", "check": "pipeline.cli.topics:check"},

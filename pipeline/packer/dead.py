@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from schemas.identity import dead_letter_id
 from schemas.models import DeadLetter
@@ -28,7 +29,10 @@ class Origin:
     key: bytes | str | None
 
 
-def dead_letter(origin: Origin, index: int, reason: str, body: bytes) -> tuple[bytes, bytes]:
+Stage = Literal["packer", "worker", "sink-anomalies", "sink-usage"]
+
+
+def dead_letter(origin: Origin, index: int, reason: str, body: bytes, stage: Stage = "packer") -> tuple[bytes, bytes]:
     """Key and value of a message of the topic dead-letters."""
     if len(body) > MAX_BODY_BYTES:
         reason += f" (the first {MAX_BODY_BYTES} of its {len(body)} bytes are kept here, all are at its place)"
@@ -44,7 +48,7 @@ def dead_letter(origin: Origin, index: int, reason: str, body: bytes) -> tuple[b
     place = (origin.partition, origin.offset, index)
     letter = DeadLetter(
         id=dead_letter_id(origin.topic_id, *place),
-        stage="packer",
+        stage=stage,
         reason=reason,
         topic=origin.topic,
         topic_id=origin.topic_id,

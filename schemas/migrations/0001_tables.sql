@@ -260,7 +260,8 @@ CREATE TABLE usage_counters (
 COMMENT ON COLUMN usage_counters.entries IS 'rows of the ledger that are summed here';
 COMMENT ON COLUMN usage_counters.opened IS 'opened episodes; element i + 1 counts those with floor(-log2 p) = i, the 64th all above';
 
--- One total to be sent to Stripe. The sink raises units and version, the sender writes everything else.
+-- One total to be sent to Stripe. The sink writes units and raises version; the sender writes the rest, and raises version
+-- too where Stripe shows another total.
 CREATE TABLE meter_hours (
     organization_id uuid NOT NULL,
     customer_id text NOT NULL,

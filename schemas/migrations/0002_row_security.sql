@@ -79,7 +79,7 @@ GRANT UPDATE (units, version) ON meter_hours TO driftlock_sink;
 
 GRANT SELECT ON organizations, billing_customers, subscriptions, billing_periods, ledger, usage_counters, meter_hours,
     billing_actions, ledger_heads, sink_offsets, installation TO driftlock_meter;
-GRANT UPDATE (sent_version, sent_units, sent_identifier, sent_at, state, agreed_at, attempts, next_attempt_at, last_error)
+GRANT UPDATE (version, sent_version, sent_units, sent_identifier, sent_at, state, agreed_at, attempts, next_attempt_at, last_error)
     ON meter_hours TO driftlock_meter;
 GRANT INSERT ON billing_actions TO driftlock_meter;
 
