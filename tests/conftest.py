@@ -2,5 +2,15 @@
 
 from tests.stack.database import database, migrated_template
 from tests.stack.fixtures import broker, own_broker, own_postgres, postgres, topic_prefix
+from tests.stack.stripe import fake_stripe
 
-__all__ = ["broker", "database", "migrated_template", "own_broker", "own_postgres", "postgres", "topic_prefix"]
+__all__ = [
+    "broker",
+    "database",
+    "fake_stripe",
+    "migrated_template",
+    "own_broker",
+    "own_postgres",
+    "postgres",
+    "topic_prefix",
+]
