@@ -1,0 +1,124 @@
+"""Every kind of request that our gateway makes has the shape of Stripe's own specification, as stripe-mock checks it.
+
+stripe-mock keeps no state and knows no ids; what is compared is method, path and parameters. The requests are recorded
+by the fake while the gateway works through all of its functions, so that the fake can't drift into a dialect of its own.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from billing import stripe_gateway as gateway
+from billing.plans import latest, plans
+from billing.stripe_prices import sync_meter, sync_plan
+from pipeline.embedded import components, process
+from pipeline.embedded.ports import free_ports
+from tests.stack.fixtures import scratch
+from tests.stack.providers import needed
+from tests.stack.stripe import KEY, FakeStripe
+
+HOUR = int(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp())
+
+
+@pytest.fixture(scope="module")
+def stripe_mock() -> Iterator[str]:
+    """The address of a running stripe-mock."""
+    program = needed(_program)
+    http, https = free_ports(2)
+    argv = [program, "-http-addr", f"127.0.0.1:{http}", "-https-addr", f"127.0.0.1:{https}"]
+    with scratch() as folder:
+        child = process.start("stripe-mock", argv, log=folder / "stripe-mock.log")
+        try:
+            process.wait_ready(child, lambda: _answers(http), timeout_s=60)
+            yield f"http://127.0.0.1:{http}"
+        finally:
+            process.kill(child)
+
+
+def _program() -> Path:
+    if found := components.stripe_mock():
+        return found
+    raise components.ComponentMissing("stripe-mock is missing: run `make components`")
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/v1/customers", headers={"Authorization": f"Bearer {KEY}"}).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def requests(fake_stripe: FakeStripe) -> list[tuple[str, str, str]]:
+    """(method, path, body or query) of each request of a whole story."""
+    at = fake_stripe.connect()
+    meter = sync_meter(at)
+    assert sync_meter(at) == meter  # the second time it is found by listing
+    for plan in plans():
+        sync_plan(at, meter, plan)
+    prices = sync_plan(at, meter, latest("standard"))
+    customer = gateway.ensure_customer(at, "6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a101", "Org")
+    subscription = gateway.ensure_subscription(at, customer, prices)
+    gateway.read_subscription(at, subscription.id)
+    gateway.send_meter_event(at, meter, customer, 5, HOUR, f"{customer}:{meter.id}:20261123T12:1.1")
+    gateway.read_hours(at, meter, customer, HOUR, HOUR + 3600)
+    gateway.preview_invoice(at, subscription.id)
+    return [(entry["method"], entry["path"], entry["body"]) for entry in fake_stripe.box.log]
+
+
+def replay(url: str, method: str, path: str, body: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/x-www-form-urlencoded"}
+    if method == "GET":
+        return httpx.get(f"{url}{path}?{body}", headers=headers)
+    return httpx.request(method, f"{url}{path}", content=body, headers=headers)
+
+
+def test_stripe_mock_accepts_every_request_of_ours(stripe_mock: str, requests: list[tuple[str, str, str]]) -> None:
+    refused = []
+    for request in requests:
+        answer = replay(stripe_mock, *request)
+        if answer.status_code != 200:
+            refused.append((*request, answer.status_code, answer.json()["error"]["message"]))
+    assert refused == []
+
+
+def test_the_story_makes_every_request_that_the_gateway_knows(requests: list[tuple[str, str, str]]) -> None:
+    called = set(re.findall(r"client\.v1\.([a-z_.]+)\(", inspect.getsource(gateway)))
+    made = {(method, re.sub(r"(?<=/)(cus|sub|mtr_test)_[0-9a-f]+", "{id}", path)) for method, path, _ in requests}
+    assert made == {
+        ("POST", "/v1/billing/meters"),
+        ("GET", "/v1/billing/meters"),
+        ("POST", "/v1/products"),
+        ("GET", "/v1/prices"),
+        ("POST", "/v1/prices"),
+        ("GET", "/v1/customers/search"),
+        ("POST", "/v1/customers"),
+        ("GET", "/v1/subscriptions"),
+        ("POST", "/v1/subscriptions"),
+        ("GET", "/v1/subscriptions/{id}"),
+        ("POST", "/v1/billing/meter_events"),
+        ("GET", "/v1/billing/meters/{id}/event_summaries"),
+        ("POST", "/v1/invoices/create_preview"),
+    }
+    assert len(called) == len(made), f"a request of the gateway is not in the story: {sorted(called)}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/billing/meter_events", "event_name=a&payload[value]=1&identifer=x"),
+        ("POST", "/v1/billing/meters", "display_name=a&event_name=a&default_aggregation[formula]=sum&window=hour"),
+        ("POST", "/v1/prices", "product=p&unit_amount=1"),
+        ("POST", "/v1/subscriptions", "customer=c&items[0][price]=p&colection_method=send_invoice"),
+    ],
+)
+def test_stripe_mock_and_the_fake_refuse_the_same(
+    stripe_mock: str, fake_stripe: FakeStripe, method: str, path: str, body: str
+) -> None:
+    assert replay(stripe_mock, method, path, body).status_code == 400
+    assert replay(fake_stripe.url, method, path, body).status_code == 400
