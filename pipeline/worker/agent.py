@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import structlog
-from faust.types import EventT
+from faust.types.tuples import Message
 from prometheus_client import Counter, Gauge, Histogram
 
 from detectors.detector import Controls
@@ -40,6 +40,9 @@ AGE = Histogram(
 Send = Callable[[Output], Awaitable[Awaitable[Any]]]
 Write = Callable[[int, bytes, bytes], Awaitable[Any]]
 
+AT_ONCE = 32
+"""Frames read again at once: what is held of them in memory stays small."""
+
 
 @dataclass
 class Worker:
@@ -50,6 +53,7 @@ class Worker:
     stored: Callable[[bytes], bytes | None]
     send: Send
     write: Write
+    acknowledge: Callable[[int, int], None]
     controls: Controls
     checkpoint_bytes: int
     checkpoint_seconds: float
@@ -62,7 +66,7 @@ async def run(worker: Worker, stream: Any) -> None:
     """Handle each frame of the stream; an error that is ours to judge ends the process before the frame is acknowledged."""
     async for event in stream.noack().events():
         try:
-            await frame(worker, event)
+            await handle(worker, event.message)
         except DriftlockError as error:
             stop(error)
         except Exception as error:  # nothing unknown is passed over: the frame stays unacknowledged
@@ -71,29 +75,44 @@ async def run(worker: Worker, stream: Any) -> None:
         event.ack()
 
 
-async def frame(worker: Worker, event: EventT[Any]) -> None:
-    """One frame of `blocks`."""
-    message = event.message
-    number, partition = message.offset, await _ready(worker, message.partition, message.offset)
-    if number <= partition.position:
-        return
+async def handle(worker: Worker, message: Message) -> None:
+    """A frame as Faust delivers it, after those before it that Faust has left out.
+
+    Faust drops what it has buffered when partitions move, goes on behind it, and counts the gap as acknowledged. So which
+    frame comes next is our own record, never Faust's: what is missing is read again, what was handled is passed over.
+    """
+    number, first = message.partition, message.offset
+    partition = await _held(worker, number, first)
     try:
-        data = decode(message.value or b"")
-        scored = score_frame(partition, number, data, len(data.events.body), worker.stored, worker.controls)
-        crash_point("worker:after-score")
-        acknowledgements = [await worker.send(output) for output in outputs(partition, number, data, scored)]
-        crash_point("worker:after-send")
-        for acknowledgement in acknowledgements:
-            await acknowledgement
-        partition.acked = number
-        crash_point("worker:after-ack")
-        if partition.due(time.monotonic(), worker.checkpoint_bytes, worker.checkpoint_seconds):
-            await save(worker, partition)
+        while partition.position + 1 < first:
+            last = min(first - 1, partition.position + AT_ONCE)
+            missing = await asyncio.to_thread(lambda to: list(worker.read(number, partition.position + 1, to)), last)
+            REREAD.inc(len(missing))
+            for offset, value in missing:
+                await _frame(worker, partition, offset, value, message.timestamp)
+                worker.acknowledge(number, offset)
+        if partition.position < first:
+            await _frame(worker, partition, first, message.value or b"", message.timestamp)
     except BaseException:
         # Also when cancelled: the states may be ahead of what was sent, so they are restored from what was saved.
-        worker.partitions.pop(message.partition, None)
+        worker.partitions.pop(number, None)
         raise
-    _measure(worker, scored, len(data), len(data.events.body), message.timestamp)
+
+
+async def _frame(worker: Worker, partition: Partition, number: int, value: bytes, timestamp: float) -> None:
+    data = decode(value)
+    size = len(data.events.body)
+    scored = score_frame(partition, number, data, size, worker.stored, worker.controls)
+    crash_point("worker:after-score")
+    acknowledgements = [await worker.send(output) for output in outputs(partition, number, data, scored)]
+    crash_point("worker:after-send")
+    for acknowledgement in acknowledgements:
+        await acknowledgement
+    partition.acked = number
+    crash_point("worker:after-ack")
+    if partition.due(time.monotonic(), worker.checkpoint_bytes, worker.checkpoint_seconds):
+        await save(worker, partition)
+    _measure(worker, scored, len(data), size, timestamp)
 
 
 async def save(worker: Worker, partition: Partition) -> None:
@@ -112,33 +131,31 @@ async def save(worker: Worker, partition: Partition) -> None:
     crash_point("worker:after-save")
 
 
-async def _ready(worker: Worker, number: int, first: int) -> Partition:
-    """The partition, caught up so that frame `first` is the next one, or was handled already."""
+async def _held(worker: Worker, number: int, first: int) -> Partition:
+    """The partition, restored if it is not held, and of the topic that is there now."""
     partition = worker.partitions.get(number)
     if partition is not None and first == partition.position + 1:
         return partition
-    # A frame that was handled already comes again after a rebalance; or the topic was made again and counts from 0.
     topic_id = await asyncio.to_thread(worker.topic_id)
-    if partition is not None and partition.topic_id != topic_id:
-        raise TopicRecreated(
-            f"the topic {BLOCKS.name} was made again while this worker read it (id {partition.topic_id}, now {topic_id}): "
-            "start it again with `driftlock worker --accept-new-topic blocks`"
-        )
-    if partition is not None and first <= partition.position:
+    if partition is not None:
+        if partition.topic_id != topic_id:
+            raise TopicRecreated(
+                f"the topic {BLOCKS.name} was made again while this worker read it (id {partition.topic_id}, now {topic_id}): "
+                "start it again with `driftlock worker --accept-new-topic blocks`"
+            )
         return partition
-    if partition is None:
-        partition = restore(number, topic_id, worker.stored, accept_new_topic=worker.accept_new_topic)
-        partition.checkpoint_at = time.monotonic()
-    last = max(first - 1, partition.acked)
     started = time.monotonic()
-    read = await asyncio.to_thread(catch_up, partition, last, worker.read, worker.stored, worker.controls)
+    partition = restore(number, topic_id, worker.stored, accept_new_topic=worker.accept_new_topic)
+    partition.checkpoint_at = started
+    read = await asyncio.to_thread(catch_up, partition, worker.read, worker.stored, worker.controls)
     worker.partitions[number] = partition
     worker.wrong = ""
     REREAD.inc(read)
     log.info(
-        "partition ready",
+        "partition restored",
         partition=number,
         next_frame=partition.position + 1,
+        delivered=first,
         frames_read_again=read,
         seconds=round(time.monotonic() - started, 3),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import faust
 from faust.types import TP
+from faust.types.tuples import Message
 from yarl import URL
 
 from detectors.detector import Controls
@@ -57,12 +58,17 @@ def build(
         table.data[key] = value
         await table.send_changelog(partition, key, value)
 
+    def acknowledge(partition: int, offset: int) -> None:
+        # Faust never delivered this frame; told that it is done, it can commit what comes after.
+        app.consumer.ack(Message(BLOCKS.name, partition, offset, 0.0, 0, {}, None, None, None))
+
     worker = Worker(
         topic_id=topic_id,
         read=read,
         stored=table.data.get,
         send=send,
         write=write,
+        acknowledge=acknowledge,
         controls=Controls(sensitivity=settings.sensitivity, budget_per_day=settings.false_alarms_per_day),
         checkpoint_bytes=settings.worker_checkpoint_bytes,
         checkpoint_seconds=settings.worker_checkpoint_seconds,

@@ -53,15 +53,14 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
     return partition
 
 
-def catch_up(partition: Partition, last: int, read: ReadFrames, stored: Stored, controls: Controls) -> int:
-    """Score the frames after `position` up to `last` without sending anything; returns how many there were."""
+def catch_up(partition: Partition, read: ReadFrames, stored: Stored, controls: Controls) -> int:
+    """Score the frames after `position` whose outputs are out, without sending anything; returns how many there were."""
     frames = 0
-    if last > partition.position:
-        for number, data in read(partition.number, partition.position + 1, last):
+    if partition.acked > partition.position:
+        for number, data in read(partition.number, partition.position + 1, partition.acked):
             frame = decode(data)
             score_frame(partition, number, frame, len(frame.events.body), stored, controls)
             frames += 1
-    partition.acked = max(partition.acked, last)
     return frames
 
 
