@@ -4,9 +4,7 @@ bits = W * KL(r || f), r the token's share of the window, f its share of all adm
 r > f; the event's worst token counts. That is the saving, in bits, of a code fitted to the window over the baseline's code.
 """
 
-import numpy as np
-
-from detectors.jit import inner
+from detectors.jit import Ints, Longs, Shorts, i64, inner
 from detectors.layout import (
     BUCKETS,
     C_BURST,
@@ -27,9 +25,6 @@ from detectors.layout import (
     RING,
     RING_EVENTS,
     STAMP_SHIFT,
-    V_EXPECTED,
-    V_OF,
-    V_SEEN,
     WINDOWS,
 )
 from detectors.logs import log2
@@ -37,7 +32,7 @@ from detectors.scales import admit, scaled
 
 
 @inner
-def unique(head, buckets, burst, c):
+def unique(head: Longs, buckets: Longs, burst: Longs, c: Longs) -> None:
     """Turn hashes into buckets and drop those that repeat within the event."""
     stamp = (head[H_EVENTS] & 0xFFFFFFFF) << STAMP_SHIFT
     n = 0
@@ -53,18 +48,18 @@ def unique(head, buckets, burst, c):
 
 
 @inner
-def leave(head, buckets, ring, places, w):
+def leave(head: Longs, buckets: Longs, ring: Shorts, places: Ints, w: int) -> None:
     """The oldest event leaves window w."""
     oldest = head[H_EVENT_AT] - head[H_IN + w]
-    place = np.int64(places[oldest & (RING_EVENTS - 1)])
+    place = i64(places[oldest & (RING_EVENTS - 1)])
     at = place & (RING - 1)
     length = (place >> 15) & 0xFF
     admitted = place >> 23
     for j in range(length):
-        bucket = np.int64(ring[(at + j) & (RING - 1)])
-        buckets[bucket, 0] -= np.int64(1) << IN_SHIFTS[w]
+        bucket = i64(ring[(at + j) & (RING - 1)])
+        buckets[bucket, 0] -= i64(1) << IN_SHIFTS[w]
         if admitted:
-            buckets[bucket, 1] -= np.int64(1) << IN_SHIFTS[w]
+            buckets[bucket, 1] -= i64(1) << IN_SHIFTS[w]
     head[H_IN + w] -= 1
     head[H_ADMITTED + w] -= admitted
     if w == N_WINDOWS - 1:
@@ -72,7 +67,7 @@ def leave(head, buckets, ring, places, w):
 
 
 @inner
-def enter(head, buckets, ring, places, burst, n):
+def enter(head: Longs, buckets: Longs, ring: Shorts, places: Ints, burst: Longs, n: int) -> None:
     """The event enters every window; the windows' oldest leave. A ring without room shortens the windows."""
     for w in range(N_WINDOWS):
         while head[H_IN + w] >= WINDOWS[w]:
@@ -96,16 +91,18 @@ def enter(head, buckets, ring, places, burst, n):
 
 
 @inner
-def score_burst(head, buckets, ring, places, burst, c, evidence):
+def score_burst(
+    head: Longs, buckets: Longs, ring: Shorts, places: Ints, burst: Longs, c: Longs, evidence: Longs
+) -> int:
     """z of the event (mean over the windows old enough), 2^-16; `evidence` gets (row, bits, seen, of, expected) of its worst token."""
     unique(head, buckets, burst, c)
     n = c[C_BURST]
     enter(head, buckets, ring, places, burst, n)
-    total = np.int64(0)
+    total = i64(0)
     old_enough = 0
-    strongest = np.int64(-1)
+    strongest = i64(-1)
     evidence[0] = -1
-    code = np.int64(0)
+    code = i64(0)
     everything = log2(2 * head[H_LONG] + 2)
     for j in range(n):
         code += everything - log2(2 * (buckets[burst[j, 0], 0] >> LONG_SHIFT) + 1)
@@ -116,7 +113,7 @@ def score_burst(head, buckets, ring, places, burst, c, evidence):
         if outside < size or size < WINDOWS[0]:
             continue
         old_enough += 1
-        worst = np.int64(0)
+        worst = i64(0)
         log_size = log2(size)
         log_outside = log2(2 * outside + 2)
         for j in range(n):
@@ -144,12 +141,12 @@ def score_burst(head, buckets, ring, places, burst, c, evidence):
 
 
 @inner
-def learn_burst(head, buckets, ring, places, n):
+def learn_burst(head: Longs, buckets: Longs, ring: Shorts, places: Ints, n: int) -> None:
     """The newest event, of n tokens, counts in the baseline."""
     at = head[H_RING_AT] - n
     for j in range(n):
-        bucket = np.int64(ring[(at + j) & (RING - 1)])
-        buckets[bucket, 0] += np.int64(1) << LONG_SHIFT
+        bucket = i64(ring[(at + j) & (RING - 1)])
+        buckets[bucket, 0] += i64(1) << LONG_SHIFT
         buckets[bucket, 1] += (1 << IN_SHIFTS[0]) + (1 << IN_SHIFTS[1]) + (1 << IN_SHIFTS[2])
     places[(head[H_EVENT_AT] - 1) & (RING_EVENTS - 1)] |= 1 << 23
     head[H_LONG] += 1
@@ -160,7 +157,7 @@ def learn_burst(head, buckets, ring, places, n):
 
 
 @inner
-def fade(head, buckets, halvings):
+def fade(head: Longs, buckets: Longs, halvings: int) -> None:
     """Halve the baseline's counts outside the largest window, so that newer events weigh more."""
     last = N_WINDOWS - 1
     for bucket in range(BUCKETS):

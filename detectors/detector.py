@@ -6,7 +6,7 @@ restarts, on the CPU or on what an organization wants reported. Numbers named bi
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,8 +111,8 @@ class EpisodeUpdate:
 def score(
     state: State,
     events: Events,
-    ticks: Ticks | None,
-    controls: Controls,  # noqa: ARG001
+    ticks: Ticks | None,  # noqa: ARG001 (for the channels rate and silence)
+    controls: Controls,
 ) -> tuple[State, Results, list[EpisodeUpdate]]:
     """Score and learn a block; the state is updated in place and returned. ValueError where the columns do not fit together."""
     n = len(events.received_at)
@@ -164,14 +164,14 @@ def severity(surprisal: int) -> Severity:
     return next((name for least, name in _SEVERITIES if surprisal >= least), "low")
 
 
-def _column(values: NDArray[np.generic], kind: type[np.generic]) -> NDArray[np.generic]:
+def _column(values: NDArray[Any], kind: type[np.number[Any]]) -> NDArray[Any]:
     """Read-only, aligned and contiguous, so that one compiled kernel fits every caller."""
     column = np.require(values, kind, ["C", "A"]).view()
     column.flags.writeable = False
     return column
 
 
-def _check(n: int, size: int, offsets: NDArray[np.generic], ids: int) -> None:
+def _check(n: int, size: int, offsets: NDArray[Any], ids: int) -> None:
     if len(offsets) != n + 1 or ids != n:
         raise ValueError(f"a block of {n} events has {len(offsets)} offsets and {ids} id hashes")
     if n and (int(offsets[0]) < 0 or int(offsets[-1]) > size or bool((offsets[1:] < offsets[:-1]).any())):

@@ -1,9 +1,8 @@
+# ruff: noqa: C901, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel of episodes: opened and closed at one fixed level, reported by the organization's level, adopted when they last."""
 
-import numpy as np
-
 from detectors.burst import fade
-from detectors.jit import inner
+from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     ADOPT_AFTER,
     ADOPT_FREE,
@@ -53,20 +52,30 @@ from detectors.reference import forget_reference, wait
 
 
 @inner
-def learn_rate(head):
+def learn_rate(head: Longs) -> None:
     """log2 of events a day, 2^-16, over the last one to two days; a stream younger than a day counts as one day old."""
     if head[H_TIME] - head[H_MID_T] >= DAY_MS:
         head[H_RATE_T] = head[H_MID_T]
         head[H_RATE_N] = head[H_MID_N]
         head[H_MID_T] = head[H_TIME]
         head[H_MID_N] = head[H_EVENTS]
-    elapsed = max(head[H_TIME] - head[H_RATE_T], np.int64(DAY_MS))
+    elapsed = max(head[H_TIME] - head[H_RATE_T], i64(DAY_MS))
     events = head[H_EVENTS] - head[H_RATE_N] + 1
-    head[H_RATE_BITS] = max(log2(events) + log2(np.int64(DAY_MS)) - log2(elapsed), np.int64(0))
+    head[H_RATE_BITS] = max(log2(events) + log2(i64(DAY_MS)) - log2(elapsed), i64(0))
 
 
 @inner
-def follow(head, reference, score, surprisal, extrapolated, json, index, level, budget):
+def follow(
+    head: Longs,
+    reference: Ints,
+    score: int,
+    surprisal: int,
+    extrapolated: bool,
+    json: int,
+    index: int,
+    level: int,
+    budget: int,
+) -> tuple[int, bool, bool, bool]:
     """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak)."""
     anomalous = head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL
     opened = False
@@ -124,7 +133,7 @@ def follow(head, reference, score, surprisal, extrapolated, json, index, level, 
 
 
 @inner
-def adopt_counts(head, buckets):
+def adopt_counts(head: Longs, buckets: Longs) -> None:
     """The baseline outside the largest window weighs no more than that window, so that a new normal is learned soon."""
     halvings = 0
     while head[H_LONG] >> halvings > head[H_IN + N_WINDOWS - 1]:

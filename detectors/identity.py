@@ -1,13 +1,11 @@
 """Kernel of the ring of the last 4,096 event ids: an exact set of 64-bit hashes, so that a repeated delivery is scored once."""
 
-import numpy as np
-
-from detectors.jit import inner
+from detectors.jit import Indexes, Longs, i64, inner
 from detectors.layout import H_ID_AT, H_IDS, ID_INDEX, ID_RING
 
 
 @inner
-def home(value):
+def home(value: int) -> int:
     """Where a hash (int64) begins its search in the index."""
     v = (value ^ (value >> 29)) & 0xFFFFFFFF
     v = (v * 0x2C1B3C6D) & 0xFFFFFFFF
@@ -15,7 +13,7 @@ def home(value):
 
 
 @inner
-def find_id(ids, index, value):
+def find_id(ids: Longs, index: Indexes, value: int) -> int:
     """Position of a hash in the index, or that of the free place where it would go."""
     i = home(value)
     while index[i] != 0 and ids[index[i] - 1] != value:
@@ -24,7 +22,7 @@ def find_id(ids, index, value):
 
 
 @inner
-def put_id(head, ids, index, at, value):
+def put_id(head: Longs, ids: Longs, index: Indexes, at: int, value: int) -> None:
     """Add a hash at its free place; the oldest of a full ring is forgotten."""
     slot = head[H_ID_AT]
     if head[H_IDS] == ID_RING:
@@ -38,7 +36,7 @@ def put_id(head, ids, index, at, value):
 
 
 @inner
-def forget_id(ids, index, value):
+def forget_id(ids: Longs, index: Indexes, value: int) -> None:
     """Take a hash out and close the gap, so that searches still find what came after it."""
     i = find_id(ids, index, value)
     j = i
@@ -54,7 +52,7 @@ def forget_id(ids, index, value):
 
 
 @inner
-def index_ids(head, ids, index):
+def index_ids(head: Longs, ids: Longs, index: Indexes) -> None:
     """Build the index of a loaded ring."""
     for k in range(head[H_IDS]):
-        index[find_id(ids, index, ids[k])] = np.int64(k + 1)
+        index[find_id(ids, index, ids[k])] = i64(k + 1)

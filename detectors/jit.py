@@ -8,11 +8,25 @@ in the entry's own file only.
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., object])
+# Elements of these arrays count as plain integers for mypy; the names say what they are.
+Longs = NDArray[Any]  # int64
+Ints = NDArray[Any]  # int32
+Shorts = NDArray[Any]  # uint16
+Indexes = NDArray[Any]  # int16
+Bytes = NDArray[Any]  # uint8
+Hashes = NDArray[Any]  # uint64
+if TYPE_CHECKING:
+    i64 = int
+else:
+    i64 = np.int64  # what is read from a narrower array becomes this before it is reckoned with
+
 
 SOURCES = int.from_bytes(
     hashlib.sha256(b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))).digest()[:6], "big"

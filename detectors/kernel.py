@@ -1,11 +1,14 @@
+# ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """The entry kernel: events of one stream in, rows of results out; it comes back early when an episode is to be told."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from detectors.burst import learn_burst, score_burst
 from detectors.episodes import adopt_counts, follow, learn_rate
 from detectors.identity import find_id, index_ids, put_id
-from detectors.jit import SOURCES, entry
+from detectors.jit import SOURCES, Bytes, Hashes, Indexes, Ints, Longs, Shorts, entry, i64
 from detectors.layout import (
     ADOPT_AFTER,
     BURST_TOKENS,
@@ -13,7 +16,6 @@ from detectors.layout import (
     C_JSON,
     C_TOKENS,
     DONE,
-    EMIT_ADOPTED,
     F_DUPLICATE,
     F_EXTRAPOLATED,
     F_REPORTED,
@@ -26,19 +28,18 @@ from detectors.layout import (
     H_EVENTS,
     H_FREE_UNTIL,
     H_GUARDED,
+    H_MID_T,
+    H_OPEN,
     H_PEAK_CHANNEL,
     H_RATE_T,
     H_REF_N,
     H_REPORTED,
     H_SLOTS,
     H_SPAN,
-    H_OPEN,
     H_SYMBOLS,
     H_TIME,
-    H_MID_T,
     LEARN_EVERY,
     MAX_TOKENS,
-    N_CHANNELS,
     Q_BREADTH,
     Q_SLOT,
     R_CHANNEL,
@@ -61,37 +62,37 @@ from detectors.scales import admit, rescale, scaled
 from detectors.tokens import read_event
 
 
-def _kernels(sources):  # the closure names all sources: see detectors.jit
+def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure names all sources: see jit.py
     @entry
     def run(
-        head,
-        buckets,
-        places,
-        ring,
-        slots,
-        symbols,
-        reference,
-        samples,
-        ids,
-        index,
-        body,
-        offsets,
-        times,
-        hashes,
-        first,
-        results,
-        level,
-        budget,
-    ):
+        head: Longs,
+        buckets: Longs,
+        places: Ints,
+        ring: Shorts,
+        slots: Ints,
+        symbols: Longs,
+        reference: Ints,
+        samples: Bytes,
+        ids: Longs,
+        index: Indexes,
+        body: Bytes,
+        offsets: Longs,
+        times: Longs,
+        hashes: Hashes,
+        first: int,
+        results: Longs,
+        level: int,
+        budget: int,
+    ) -> tuple[int, int]:
         if sources == 0:
-            return np.int64(first), np.int64(DONE)
+            return i64(first), i64(DONE)
         tok = np.empty((MAX_TOKENS, TOKEN_COLUMNS), np.int64)
         burst = np.empty((BURST_TOKENS, 2), np.int64)
         c = np.zeros(8, np.int64)
         costs = np.zeros(MAX_TOKENS + 2, np.int64)
         bursting = np.zeros(5, np.int64)
         for i in range(first, len(times)):
-            value = np.int64(hashes[i])
+            value = i64(hashes[i])
             place = 0
             if value != 0:
                 place = find_id(ids, index, value)
@@ -106,9 +107,9 @@ def _kernels(sources):  # the closure names all sources: see detectors.jit
             n = c[C_TOKENS]
             room = len(slots) // SLOT_COLUMNS
             if room < SLOTS_MAX and 4 * (head[H_SLOTS] + n + 3) > 3 * room:
-                return np.int64(i), np.int64(GROW_SLOTS)
+                return i64(i), i64(GROW_SLOTS)
             if len(symbols) < SYMBOLS_MAX and 2 * (head[H_SYMBOLS] + 2 * n) > len(symbols):
-                return np.int64(i), np.int64(GROW_SYMBOLS)
+                return i64(i), i64(GROW_SYMBOLS)
             if value != 0:
                 put_id(head, ids, index, place, value)
             if head[H_EVENTS] == 0:
@@ -123,10 +124,10 @@ def _kernels(sources):  # the closure names all sources: see detectors.jit
             z_slot = scaled(head, Q_SLOT, slot)
             admit(head, Q_BREADTH, breadth, z_breadth)
             admit(head, Q_SLOT, slot, z_slot)
-            cube = min(z_slot, np.int64(1) << 24) >> 4
+            cube = min(z_slot, i64(1) << 24) >> 4
             cubed = ((cube * cube) >> 12) * cube >> 11
             score = max(bursts, z_breadth, cubed)
-            score = min(score, np.int64(0x7FFFFFFF))
+            score = min(score, i64(0x7FFFFFFF))
             surprisal, extrapolated = surprisal_of(head, reference, score)
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(
@@ -166,8 +167,8 @@ def _kernels(sources):  # the closure names all sources: see detectors.jit
             results[i, R_CHANNEL + 1] = z_breadth
             results[i, R_CHANNEL + 2] = cubed
             if emit != DONE:
-                return np.int64(i + 1), np.int64(emit)
-        return np.int64(len(times)), np.int64(DONE)
+                return i64(i + 1), i64(emit)
+        return i64(len(times)), i64(DONE)
 
     return run
 
@@ -176,7 +177,7 @@ run = _kernels(SOURCES)
 
 
 @entry
-def grow(old_slots, slots, old_symbols, symbols):
+def grow(old_slots: Ints, slots: Ints, old_symbols: Longs, symbols: Longs) -> None:
     """Move slots and symbols to larger tables, where they are larger."""
     if len(slots) > len(old_slots):
         grow_slots(old_slots, slots)
@@ -185,6 +186,6 @@ def grow(old_slots, slots, old_symbols, symbols):
 
 
 @entry
-def reindex(head, ids, index):
+def reindex(head: Longs, ids: Longs, index: Indexes) -> None:
     """Build the index of ids, which a dump leaves out."""
     index_ids(head, ids, index)

@@ -1,11 +1,11 @@
 """Integer logarithm for kernels."""
 
-from detectors.jit import inner
+from detectors.jit import i64, inner
 from detectors.tables import LOG2
 
 
 @inner
-def log2(k):
+def log2(k: int) -> int:
     """2^16 * log2 k for int64 k >= 1: the table, and shifts where k is larger."""
     shift = 0
     while k >= 1 << 29:
@@ -21,4 +21,4 @@ def log2(k):
         else:
             k >>= 1
             shift += 1
-    return LOG2[k] + (shift << 16)
+    return i64(LOG2[k] + (shift << 16))

@@ -1,3 +1,4 @@
+# ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel of the novelty channels: what an event's template, fields and slots cost in bits against all that was seen in them.
 
 A symbol after n events of its slot with d different symbols: new, log2((n + 1) / (d + 1/2)), so a slot that is always new
@@ -6,9 +7,7 @@ capped by how often the slot gave such bits before. Breadth = template + 4 * mea
 + 4 * mean over slots; slot = the largest slot + 3 * field set.
 """
 
-import numpy as np
-
-from detectors.jit import inner
+from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     C_FIELDS,
     C_HAS_TEXT,
@@ -52,12 +51,12 @@ from detectors.tokens import mix
 
 
 @inner
-def find_slot(head, slots, key):
+def find_slot(head: Longs, slots: Ints, key: int) -> int:
     """Row of a slot, made if new; once the table is full, all further slots share one row."""
     capacity = len(slots) // SLOT_COLUMNS
     i = mix(key, 3) & (capacity - 1)
     while True:
-        held = np.int64(slots[i * SLOT_COLUMNS + S_KEY])
+        held = i64(slots[i * SLOT_COLUMNS + S_KEY])
         if held == key:
             return i
         if held == 0:
@@ -70,7 +69,7 @@ def find_slot(head, slots, key):
 
 
 @inner
-def find_other(head, slots):
+def find_other(head: Longs, slots: Ints) -> int:
     """Row that all slots share for which there is no room."""
     i = mix(KEY_OTHER, 3) & (SLOTS_MAX - 1)
     while slots[i * SLOT_COLUMNS + S_KEY] != KEY_OTHER:
@@ -83,7 +82,7 @@ def find_other(head, slots):
 
 
 @inner
-def octave(count):
+def octave(count: int) -> int:
     """floor(log2 count), at most 15."""
     o = 0
     while count > 1 and o < OCTAVES - 1:
@@ -93,19 +92,18 @@ def octave(count):
 
 
 @inner
-def cost(head, slots, symbols, row, which, symbol):
+def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol: int) -> int:
     """Bits (2^-16) of a symbol in its slot, and learn it. `which` is 0 for the raw symbol, 1 for the coarse one."""
     base = row * SLOT_COLUMNS
-    n = np.int64(slots[base + S_N])
-    d = np.int64(slots[base + S_DISTINCT[which]])
-    # an identifier's symbols are mostly new: only one in 8, chosen by its hash, takes room in the table
-    key = mix(mix(np.int64(slots[base + S_KEY]), symbol), which + 1)
+    n = i64(slots[base + S_N])
+    d = i64(slots[base + S_DISTINCT[which]])
+    key = mix(mix(i64(slots[base + S_KEY]), symbol), which + 1)
     sets = len(symbols) // SET
     first = (key & (sets - 1)) * SET
     tag = (key >> 2) | (1 << 30)
-    count = np.int64(0)
+    count = i64(0)
     at = -1
-    least = np.int64(1) << 62
+    least = i64(1) << 62
     victim = first
     for j in range(first, first + SET):
         entry = symbols[j]
@@ -117,17 +115,17 @@ def cost(head, slots, symbols, row, which, symbol):
         if seen < least:
             least = seen
             victim = j
-    bits = np.int64(0)
+    bits = i64(0)
     if n >= SLOT_WARM:
         if count == 0:
             bits = log2(2 * n + 2) - log2(2 * d + 1)
         else:
-            mass = np.int64(0)
+            mass = i64(0)
             for o in range(octave(count) + 1):
                 mass += slots[base + S_MASS[which] + o]
             bits = log2(2 * n + 2) - log2(2 * min(n, d + mass) + 1)
-        bits = max(bits, np.int64(0))
-        tail = np.int64(0)
+        bits = max(bits, i64(0))
+        tail = i64(0)
         bin_ = min(bits >> 16, TAIL_BINS - 1)
         for b in range(bin_, TAIL_BINS):
             tail += slots[base + S_TAIL[which] + b]
@@ -135,6 +133,7 @@ def cost(head, slots, symbols, row, which, symbol):
         bits = min(bits, log2(2 * n + 2) - log2(2 * tail + 1))
     if count == 0:
         slots[base + S_DISTINCT[which]] += 1
+        # an identifier's symbols are mostly new: only one in 8, chosen by its hash, takes room in the table
         if n < 128 or 2 * d < n or symbol & 7 == 0:
             if least == 0:
                 head[H_SYMBOLS] += 1
@@ -153,24 +152,24 @@ def cost(head, slots, symbols, row, which, symbol):
 
 
 @inner
-def moves_like_series(slots, base, value):
+def moves_like_series(slots: Ints, base: int, value: int) -> bool:
     """Learn a number (2^16 * log2) in its slot; whether it changes in half its steps, by no more than it lies from its mean."""
-    n = np.int64(slots[base + S_NUMBERS])
+    n = i64(slots[base + S_NUMBERS])
     moves = False
     v = value >> 8
     if n > 0:
-        step = abs(v - np.int64(slots[base + S_LAST]))
-        mean = np.int64(slots[base + S_MEAN])
+        step = abs(v - i64(slots[base + S_LAST]))
+        mean = i64(slots[base + S_MEAN])
         distance = abs(v - (mean >> 6))
         moves = (
             n >= SLOT_WARM
-            and 2 * np.int64(slots[base + S_CHANGES]) >= 1 << 16
+            and 2 * i64(slots[base + S_CHANGES]) >= 1 << 16
             and slots[base + S_STEPS] <= slots[base + S_DISTANCE]
         )
-        slots[base + S_STEPS] += ((step << 6) - np.int64(slots[base + S_STEPS])) >> 6
-        slots[base + S_DISTANCE] += ((distance << 6) - np.int64(slots[base + S_DISTANCE])) >> 6
+        slots[base + S_STEPS] += ((step << 6) - i64(slots[base + S_STEPS])) >> 6
+        slots[base + S_DISTANCE] += ((distance << 6) - i64(slots[base + S_DISTANCE])) >> 6
         changed = 1 << 16 if step > 0 else 0
-        slots[base + S_CHANGES] += (changed - np.int64(slots[base + S_CHANGES])) >> 6
+        slots[base + S_CHANGES] += (changed - i64(slots[base + S_CHANGES])) >> 6
         slots[base + S_MEAN] += v - (mean >> 6)
     else:
         slots[base + S_MEAN] = v << 6
@@ -180,7 +179,7 @@ def moves_like_series(slots, base, value):
 
 
 @inner
-def score_novelty(head, slots, symbols, tok, c, costs):
+def score_novelty(head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs, costs: Longs) -> tuple[int, int]:
     """(breadth, slot) evidence in bits, 2^-16; costs[i] gets the bits of row i, costs[-2:] those of template and field set."""
     row = find_slot(head, slots, KEY_TEMPLATE)
     template = cost(head, slots, symbols, row, 0, c[C_TEMPLATE])
@@ -189,11 +188,11 @@ def score_novelty(head, slots, symbols, tok, c, costs):
     structure = cost(head, slots, symbols, row, 0, c[C_STRUCTURE] ^ c[C_JSON])
     slots[row * SLOT_COLUMNS + S_N] += 1
     n = c[C_TOKENS]
-    total = np.int64(0)
-    largest = np.int64(0)
-    fields = np.int64(0)
-    in_field = np.int64(0)
-    field = np.int64(0)
+    total = i64(0)
+    largest = i64(0)
+    fields = i64(0)
+    in_field = i64(0)
+    field = i64(0)
     counted = 0
     for i in range(n):
         row = find_slot(head, slots, tok[i, T_SLOT] | 8)
@@ -205,11 +204,11 @@ def score_novelty(head, slots, symbols, tok, c, costs):
         if tok[i, T_NUMBER] != NO_NUMBER:
             moves = moves_like_series(slots, base, tok[i, T_NUMBER])
             if c[C_HAS_TEXT] and not moves:
-                bits = np.int64(0)
+                bits = i64(0)
         costs[i] = bits
         if tok[i, T_FIELD] != field:
             fields += in_field
-            in_field = np.int64(0)
+            in_field = i64(0)
             field = tok[i, T_FIELD]
         in_field = max(in_field, bits)
         largest = max(largest, bits)
@@ -225,9 +224,8 @@ def score_novelty(head, slots, symbols, tok, c, costs):
 
 
 @inner
-def grow_symbols(old, new):
+def grow_symbols(old: Longs, new: Longs) -> None:
     """Move all symbols to a table of four times the size. Its sets are told apart by the key's next bits."""
-    ratio = len(new) // len(old)
     for i in range(len(old)):
         entry = old[i]
         if entry == 0:
@@ -240,15 +238,14 @@ def grow_symbols(old, new):
         while new[j] != 0:
             j += 1
         new[j] = entry
-    return ratio
 
 
 @inner
-def grow_slots(old, new):
+def grow_slots(old: Ints, new: Ints) -> None:
     """Move all slots to a larger table."""
     capacity = len(new) // SLOT_COLUMNS
     for i in range(len(old) // SLOT_COLUMNS):
-        key = np.int64(old[i * SLOT_COLUMNS + S_KEY])
+        key = i64(old[i * SLOT_COLUMNS + S_KEY])
         if key == 0:
             continue
         j = mix(key, 3) & (capacity - 1)

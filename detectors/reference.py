@@ -4,9 +4,7 @@ p = (1 + number at least as large) / (n + 1). Below rank 10 a Pareto tail of 1 +
 largest 1/32 of the reference with an upper bound (mean excess times 1 + 2 / sqrt k), marked as extrapolated.
 """
 
-import numpy as np
-
-from detectors.jit import inner
+from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     EXACT_RANK,
     H_PENDING,
@@ -15,7 +13,6 @@ from detectors.layout import (
     H_TAIL_K,
     H_TAIL_MEAN,
     H_TAIL_Y,
-    LEARN_EVERY,
     LOG2_E,
     REFERENCE,
     SHOW_FROM,
@@ -29,16 +26,16 @@ from detectors.logs import log2
 
 
 @inner
-def level(x):
+def level(x: int) -> int:
     """log2(1 + score), 2^-16."""
     return log2(x + 65536)
 
 
 @inner
-def surprisal_of(head, reference, score):
+def surprisal_of(head: Longs, reference: Ints, score: int) -> tuple[int, bool]:
     """(-log2 p in 2^-16, whether the tail was extrapolated) of a score."""
     n = head[H_REF_N]
-    low = np.int64(0)
+    low = i64(0)
     high = n
     while low < high:
         middle = (low + high) >> 1
@@ -59,25 +56,25 @@ def surprisal_of(head, reference, score):
 
 
 @inner
-def wait(head, reference, score):
+def wait(head: Longs, reference: Ints, score: int) -> None:
     """A score joins the reference at the next learning point."""
     reference[2 * REFERENCE + head[H_PENDING]] = score
     head[H_PENDING] += 1
 
 
 @inner
-def learn_reference(head, reference):
+def learn_reference(head: Longs, reference: Ints) -> None:
     """A learning point: waiting scores replace the oldest, and the tail is fitted anew."""
     waiting = head[H_PENDING]
     if waiting == 0:
         return
     n = head[H_REF_N]
     for i in range(waiting):
-        score = np.int64(reference[2 * REFERENCE + i])
+        score = i64(reference[2 * REFERENCE + i])
         slot = head[H_REF_AT]
         if n == REFERENCE:
-            gone = np.int64(reference[slot])
-            low = np.int64(0)
+            gone = i64(reference[slot])
+            low = i64(0)
             high = n
             while low < high:
                 middle = (low + high) >> 1
@@ -105,26 +102,27 @@ def learn_reference(head, reference):
 
 
 @inner
-def fit_tail(head, reference, n):
+def fit_tail(head: Longs, reference: Ints, n: int) -> None:
     """Threshold and mean excess of log2(1 + score) over the largest 1/32 (at least 16), with its prior and upper bound."""
     k = max(n // TAIL_SHARE, min(TAIL_LEAST, n >> 1))
     if k == 0:
         return
-    threshold = level(np.int64(reference[REFERENCE + n - k]))
-    excess = np.int64(0)
+    threshold = level(i64(reference[REFERENCE + n - k]))
+    excess = i64(0)
+    censored = k // 8
     for i in range(n - k, n):
-        excess += level(np.int64(reference[REFERENCE + i])) - threshold
-    mean = (excess + TAIL_PRIOR * TAIL_PRIOR_MEAN) // (k + TAIL_PRIOR)
-    root = np.int64(1)
+        excess += level(i64(reference[REFERENCE + min(i, n - censored - 1)])) - threshold
+    mean = (excess + TAIL_PRIOR * TAIL_PRIOR_MEAN) // (k - censored + TAIL_PRIOR)
+    root = i64(1)
     while (root + 1) * (root + 1) <= (k << 8):
         root += 1
     head[H_TAIL_K] = k
     head[H_TAIL_Y] = threshold
-    head[H_TAIL_MEAN] = mean + 32 * mean // root
+    head[H_TAIL_MEAN] = mean + 16 * mean // root
 
 
 @inner
-def forget_reference(head):
+def forget_reference(head: Longs) -> None:
     """Begin anew: the reference is empty, as at a stream's start."""
     head[H_REF_N] = 0
     head[H_REF_AT] = 0

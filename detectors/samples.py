@@ -1,8 +1,6 @@
 """Kernel that keeps a few raw events, cut short, for the explanation: of the baseline, of the window, and an episode's peak."""
 
-import numpy as np
-
-from detectors.jit import inner
+from detectors.jit import Bytes, Ints, Longs, i64, inner
 from detectors.layout import (
     BASELINE_EVERY,
     BASELINE_SAMPLES,
@@ -40,7 +38,7 @@ from detectors.novelty import find_slot
 
 
 @inner
-def keep(head, samples, body, start, end, which):
+def keep(head: Longs, samples: Bytes, body: Bytes, start: int, end: int, which: int) -> None:
     """Copy the event's first bytes into sample `which`."""
     size = min(end - start, SAMPLE)
     for i in range(size):
@@ -50,7 +48,7 @@ def keep(head, samples, body, start, end, which):
 
 
 @inner
-def sample(head, samples, body, start, end, member):
+def sample(head: Longs, samples: Bytes, body: Bytes, start: int, end: int, member: bool) -> None:
     """Into the window's ring, where a quiet event of an open episode is left out; every eighth quiet one into the baseline's."""
     if member or not head[H_OPEN]:
         keep(head, samples, body, start, end, BASELINE_SAMPLES + head[H_WINDOW_N] % WINDOW_SAMPLES)
@@ -61,7 +59,7 @@ def sample(head, samples, body, start, end, member):
 
 
 @inner
-def note(head, i, channel, start, end, bits, seen, of, expected):
+def note(head: Longs, i: int, channel: int, start: int, end: int, bits: int, seen: int, of: int, expected: int) -> None:
     """One row of evidence."""
     at = H_EVIDENCE + i * EVIDENCE_COLUMNS
     head[at + V_CHANNEL] = channel
@@ -74,7 +72,18 @@ def note(head, i, channel, start, end, bits, seen, of, expected):
 
 
 @inner
-def keep_peak(head, samples, slots, body, start, end, tok, c, costs, bursting):
+def keep_peak(
+    head: Longs,
+    samples: Bytes,
+    slots: Ints,
+    body: Bytes,
+    start: int,
+    end: int,
+    tok: Longs,
+    c: Longs,
+    costs: Longs,
+    bursting: Longs,
+) -> None:
     """Keep the episode's strongest event and its evidence: the bursting token, then the most surprising slots."""
     size = min(end - start, PEAK_BYTES)
     at = (BASELINE_SAMPLES + WINDOW_SAMPLES) * SAMPLE
@@ -84,8 +93,8 @@ def keep_peak(head, samples, slots, body, start, end, tok, c, costs, bursting):
     n = 0
     if bursting[1] > 0:
         row = bursting[0]
-        first = np.int64(-1)
-        last = np.int64(-1)
+        first = i64(-1)
+        last = i64(-1)
         if row >= 0:
             first = tok[row, T_START] - start
             last = tok[row, T_END] - start
@@ -110,8 +119,8 @@ def keep_peak(head, samples, slots, body, start, end, tok, c, costs, bursting):
             tok[best, T_START] - start,
             tok[best, T_END] - start,
             costs[best],
-            np.int64(slots[base + S_DISTINCT[0]]),
-            np.int64(slots[base + S_N]),
+            i64(slots[base + S_DISTINCT[0]]),
+            i64(slots[base + S_N]),
             0,
         )
         costs[best] = -1

@@ -4,9 +4,7 @@ With n values admitted, f = n / (n + 1024): m = f * median, s = max(floor, (1 - 
 s0 is in bits. After 500 events a value with z > 2 is admitted once in 16 (the guard: a flood cannot become its own scale).
 """
 
-import numpy as np
-
-from detectors.jit import inner
+from detectors.jit import Longs, i64, inner
 from detectors.layout import (
     BINS,
     GUARD_AFTER,
@@ -34,7 +32,7 @@ PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 24, 32)
 
 
 @inner
-def bin_of(q, x):
+def bin_of(q: int, x: int) -> int:
     """Bin of x (2^-16 bit): eighths of an octave of 1 + x for burst, sixteenths for novelty."""
     y = log2(x + 65536) - (16 << 16)
     b = y >> 13 if q < Q_BREADTH else y >> 12
@@ -42,24 +40,24 @@ def bin_of(q, x):
 
 
 @inner
-def value_of(q, b):
+def value_of(q: int, b: int) -> int:
     """The middle of a bin, 2^-16 bit."""
     j = 4 * b + 2 if q < Q_BREADTH else 2 * b + 1
-    return (POWERS[j & 31] << (j >> 5)) - 65536
+    return i64((POWERS[j & 31] << (j >> 5)) - 65536)
 
 
 @inner
-def scaled(head, q, x):
+def scaled(head: Longs, q: int, x: int) -> int:
     """z of x under the scale as it stands, 2^-16."""
     at = H_SCALE + q * SCALE_COLUMNS
     over = x - head[at + Q_MEDIAN]
     if over <= 0:
-        return np.int64(0)
-    return min((over << 16) // head[at + Q_SCALE], np.int64(1) << 30)
+        return i64(0)
+    return i64(min((over << 16) // head[at + Q_SCALE], i64(1) << 30))
 
 
 @inner
-def admit(head, q, x, z):
+def admit(head: Longs, q: int, x: int, z: int) -> None:
     """Count x in its histogram unless the guard keeps it out."""
     at = H_SCALE + q * SCALE_COLUMNS
     if z > GUARD_Z and head[H_EVENTS] > GUARD_AFTER and head[H_EVENTS] > head[H_FREE_UNTIL]:
@@ -71,7 +69,7 @@ def admit(head, q, x, z):
 
 
 @inner
-def rescale(head):
+def rescale(head: Longs) -> None:
     """Learn median and scale of every column from its histogram."""
     for q in range(SCALES):
         at = H_SCALE + q * SCALE_COLUMNS
@@ -84,15 +82,15 @@ def rescale(head):
             continue
         half = (n + 1) >> 1
         high = n - n // 10 if q < Q_BREADTH else n - n // 64
-        seen = np.int64(0)
-        median = np.int64(-1)
-        quantile = np.int64(-1)
+        seen = i64(0)
+        median = i64(-1)
+        quantile = i64(-1)
         for b in range(BINS):
             seen += head[first + b]
             if median < 0 and seen >= half:
-                median = value_of(q, b) if b > 0 else np.int64(0)
+                median = value_of(q, b) if b > 0 else i64(0)
             if seen >= high:
-                quantile = value_of(q, b) if b > 0 else np.int64(0)
+                quantile = value_of(q, b) if b > 0 else i64(0)
                 break
         weight = n + SCALE_PRIOR
         spread = (SCALE_PRIOR * prior + n * (quantile - median)) // weight

@@ -15,7 +15,7 @@ MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
 _NAMES = ("head", "buckets", "places", "ring", "slots", "symbols", "reference", "samples", "ids")
-_TYPES = ("<i8", "<i8", "<i4", "<u2", "<i4", "<i8", "<i4", "<u1", "<i8")
+_SAVED = ("<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8")
 
 
 class StateError(ValueError):
@@ -61,7 +61,7 @@ def dump(state: State) -> bytes:
     """The state as bytes: magic, version, names and sizes, arrays, the open episode's first event; one zstd frame, at most 512 KiB."""
     n = int(state.head[at.H_REF_N])
     parts: list[bytes] = []
-    for name, kind in zip(_NAMES, _TYPES, strict=True):
+    for name, kind in zip(_NAMES, _SAVED, strict=True):
         values = getattr(state, name)
         if name == "buckets":
             values = np.stack((values[:, 0], values[:, 1] & at.LOW24))  # the stamp means nothing outside this process
@@ -69,7 +69,6 @@ def dump(state: State) -> bytes:
             values = np.concatenate((values[:n], values[2 * at.REFERENCE :]))  # its sorted half is made again
         elif name == "symbols":
             values = np.stack(((values >> at.COUNT_BITS).astype("<i4"), (values & at.COUNT_MASK).astype("<i4")))
-            kind = "<i4"
         elif name == "ids":
             values = values[: int(state.head[at.H_IDS])]
         data = np.ascontiguousarray(values, kind).tobytes()

@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0912, PLR0915
+# ruff: noqa: C901, PLR0911, PLR0912, PLR0915, PLR1714, SIM109 (one pass over bytes; numba compiles comparisons better than tuples)
 """Kernels that read an event's bytes: words and masks of text, paths and values of JSON, as hashes. No Python object per event.
 
 A token is a row (slot, raw symbol, coarse symbol, number, start, end, field); hashes are 32 bits in int64, so that no
@@ -8,7 +8,7 @@ product overflows. Only the first 256 tokens of an event become rows; the rest o
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.jit import inner
+from detectors.jit import Bytes, Longs, i64, inner
 from detectors.layout import (
     BURST_TOKENS,
     C_BURST,
@@ -63,7 +63,7 @@ KIND = _classes()
 
 
 @inner
-def mix(h, v):
+def mix(h: int, v: int) -> int:
     """A new 32-bit hash of two."""
     h = ((h ^ v) * 0x2C1B3C6D) & MASK
     h = ((h ^ (h >> 15)) * 0x297A2D39) & MASK
@@ -71,7 +71,7 @@ def mix(h, v):
 
 
 @inner
-def add_burst(burst, c, h, row):
+def add_burst(burst: Longs, c: Longs, h: int, row: int) -> None:
     """Note a token for the burst channel; `row` is its row, -1 for the template."""
     n = c[C_BURST]
     if n < BURST_TOKENS:
@@ -81,7 +81,9 @@ def add_burst(burst, c, h, row):
 
 
 @inner
-def scan_words(body, start, end, path, field, text, tok, burst, c):
+def scan_words(
+    body: Bytes, start: int, end: int, path: int, field: int, text: int, tok: Longs, burst: Longs, c: Longs
+) -> int:
     """Words of body[start:end] as rows with the slot mix(path, position); returns the hash of all masks.
 
     A run of letters and digits that holds a digit is masked: hexadecimal as a whole, else each run of digits in it. The coarse
@@ -89,22 +91,22 @@ def scan_words(body, start, end, path, field, text, tok, burst, c):
     """
     i = start
     position = 0
-    template = np.int64(SEED)
-    structure = np.int64(SEED)
+    template = i64(SEED)
+    structure = i64(SEED)
     while i < end:
         kind = KIND[body[i]]
         if kind <= STRUCTURE:
             if kind == STRUCTURE:
-                structure = ((structure ^ np.int64(body[i])) * 16777619) & MASK
+                structure = ((structure ^ i64(body[i])) * 16777619) & MASK
             i += 1
             continue
         if c[C_TOKENS] >= MAX_TOKENS or position >= 4 * MAX_WORDS:
             break
         word = i
-        raw = np.int64(SEED)
-        mask = np.int64(SEED)
-        coarse = np.int64(SEED)
-        run = np.int64(SEED)
+        raw = i64(SEED)
+        mask = i64(SEED)
+        coarse = i64(SEED)
+        run = i64(SEED)
         run_length = 0
         run_digits = 0
         run_other = 0
@@ -112,9 +114,9 @@ def scan_words(body, start, end, path, field, text, tok, burst, c):
         has_digit = 0
         while True:
             kind = SEPARATOR
-            b = np.int64(0)
+            b = i64(0)
             if i < end:
-                b = np.int64(body[i])
+                b = i64(body[i])
                 kind = KIND[b]
             if kind == DIGIT:
                 if in_digits == 0:
@@ -122,7 +124,7 @@ def scan_words(body, start, end, path, field, text, tok, burst, c):
                 in_digits = 1
                 run_digits += 1
                 run_length += 1
-            elif kind == HEX or kind == LETTER:  # noqa: PLR1714 (numba compiles two comparisons better than a tuple)
+            elif kind == HEX or kind == LETTER:
                 run = ((run ^ b) * 16777619) & MASK
                 in_digits = 0
                 run_length += 1
@@ -131,6 +133,8 @@ def scan_words(body, start, end, path, field, text, tok, burst, c):
             else:
                 if run_length > 0:
                     if run_digits == 0:
+                        if text:
+                            add_burst(burst, c, mix(run, 7), c[C_TOKENS])
                         mask = mix(mask, run)
                         coarse = mix(coarse, run)
                     else:
@@ -141,7 +145,7 @@ def scan_words(body, start, end, path, field, text, tok, burst, c):
                         else:
                             mask = mix(mask, run)
                             coarse = mix(mix(coarse, run), run_length)
-                    run = np.int64(SEED)
+                    run = i64(SEED)
                     run_length = 0
                     run_digits = 0
                     run_other = 0
@@ -163,15 +167,15 @@ def scan_words(body, start, end, path, field, text, tok, burst, c):
             tok[row, T_END] = i
             tok[row, T_FIELD] = field
             c[C_TOKENS] = row + 1
-            if text:
+            if text and has_digit and i - word <= 3:
                 add_burst(burst, c, mix(raw, 7), row)
         elif text:
             add_burst(burst, c, mix(raw, 7), -1)
         position += 1
     if i < end:
-        rest = np.int64(SEED)
+        rest = i64(SEED)
         while i < end:
-            rest = ((rest ^ np.int64(body[i])) * 16777619) & MASK
+            rest = ((rest ^ i64(body[i])) * 16777619) & MASK
             i += 1
         template = mix(template, KEY_REST)
         if text:
@@ -183,7 +187,7 @@ def scan_words(body, start, end, path, field, text, tok, burst, c):
 
 
 @inner
-def read_number(body, start, end):
+def read_number(body: Bytes, start: int, end: int) -> tuple[int, int]:
     """(what, value): JSON number in body[start:end] as sign * 2^16 * log2(1 + 1000 |v|), and the small integer it is or -1.
 
     Integers only; 18 leading digits count. The value saturates at exponents beyond 400.
@@ -193,14 +197,14 @@ def read_number(body, start, end):
     if body[i] == 45:
         negative = 1
         i += 1
-    mantissa = np.int64(0)
+    mantissa = i64(0)
     digits = 0
     dropped = 0
     exponent = 0
     fraction = 0
     small = 1
     while i < end:
-        b = np.int64(body[i])
+        b = i64(body[i])
         if 48 <= b <= 57:
             if digits < 18:
                 mantissa = mantissa * 10 + (b - 48)
@@ -224,7 +228,7 @@ def read_number(body, start, end):
             i += 1
         power = 0
         while i < end and power < 1000:
-            b = np.int64(body[i])
+            b = i64(body[i])
             if b < 48 or b > 57:
                 break
             power = power * 10 + (b - 48)
@@ -232,23 +236,23 @@ def read_number(body, start, end):
         exponent += sign * power
     exponent += dropped
     if mantissa == 0:
-        return np.int64(0), np.int64(0) if small else np.int64(-1)
+        return i64(0), i64(0) if small else i64(-1)
     value = log2(mantissa) + min(max(exponent + 3, -400), 400) * TENS
     if value <= 0:
-        value = np.int64(0)
+        value = i64(0)
     is_small = small == 1 and negative == 0 and mantissa < 1024
-    return (-value if negative else value), (mantissa if is_small else np.int64(-1))
+    return (-value if negative else value), (mantissa if is_small else i64(-1))
 
 
 @inner
-def add_value(body, start, end, path, kind, tok, burst, c):
+def add_value(body: Bytes, start: int, end: int, path: int, kind: int, tok: Longs, burst: Longs, c: Longs) -> None:
     """A number, true, false or null of JSON as one row; `kind` is 1 for a number."""
-    raw = np.int64(SEED)
+    raw = i64(SEED)
     for i in range(start, end):
-        raw = ((raw ^ np.int64(body[i])) * 16777619) & MASK
+        raw = ((raw ^ i64(body[i])) * 16777619) & MASK
     coarse = raw
-    number = np.int64(NO_NUMBER)
-    small = np.int64(0)
+    number = i64(NO_NUMBER)
+    small = i64(0)
     if kind == 1:
         number, small = read_number(body, start, end)
         coarse = mix(SEED, ((number >> 15) & 0xFFFFF) + (1 << 21))
@@ -274,11 +278,11 @@ def add_value(body, start, end, path, kind, tok, burst, c):
 
 
 @inner
-def add_string(body, start, end, path, tok, burst, c):
+def add_string(body: Bytes, start: int, end: int, path: int, tok: Longs, burst: Longs, c: Longs) -> None:
     """A string of JSON: its words as rows, the whole of it as one token of the burst channel."""
-    raw = np.int64(SEED)
+    raw = i64(SEED)
     for i in range(start, end):
-        raw = ((raw ^ np.int64(body[i])) * 16777619) & MASK
+        raw = ((raw ^ i64(body[i])) * 16777619) & MASK
     row = c[C_TOKENS]
     add_burst(burst, c, mix(path, raw), row if row < MAX_TOKENS else -1)
     template = scan_words(body, start, end, path, c[C_FIELDS], 0, tok, burst, c)
@@ -289,7 +293,7 @@ def add_string(body, start, end, path, tok, burst, c):
 
 
 @inner
-def string_end(body, i, end):
+def string_end(body: Bytes, i: int, end: int) -> int:
     """Where the string that starts after its quote at `i` ends (its closing quote), or -1."""
     while i < end:
         b = body[i]
@@ -302,11 +306,11 @@ def string_end(body, i, end):
 
 
 @inner
-def ignored(body, start, end):
+def ignored(body: Bytes, start: int, end: int) -> bool:
     """Whether a key of the top level is part of the envelope: event_id or stream."""
     n = end - start
     if n == 8:
-        return (
+        return bool(
             body[start] == 101
             and body[start + 1] == 118
             and body[start + 2] == 101
@@ -317,7 +321,7 @@ def ignored(body, start, end):
             and body[start + 7] == 100
         )
     if n == 6:
-        return (
+        return bool(
             body[start] == 115
             and body[start + 1] == 116
             and body[start + 2] == 114
@@ -329,24 +333,24 @@ def ignored(body, start, end):
 
 
 @inner
-def scan_json(body, start, end, tok, burst, c):
+def scan_json(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: Longs) -> bool:
     """Rows of the JSON object body[start:end]; False where it is not one (or deeper than 32): then it is text."""
     path_of = np.zeros(MAX_DEPTH + 1, np.int64)
     array_at = np.zeros(MAX_DEPTH + 1, np.int64)
     depth = 0
     skip_from = -1
-    path = np.int64(SEED)
+    path = i64(SEED)
     state = 0  # 0 value, 1 key or end, 2 comma or end, 3 key, 4 value or end of array
     i = start
     while i < end:
         b = body[i]
-        if b == 32 or b == 10 or b == 13 or b == 9:  # noqa: PLR1714
+        if b == 32 or b == 10 or b == 13 or b == 9:
             i += 1
             continue
         if depth == 0 and state == 2:
             return False
-        if state == 0 or state == 4:  # noqa: PLR1714
-            if b == 123 or b == 91:  # noqa: PLR1714
+        if state == 0 or state == 4:
+            if b == 123 or b == 91:
                 if depth >= MAX_DEPTH:
                     return False
                 depth += 1
@@ -377,7 +381,7 @@ def scan_json(body, start, end, tok, burst, c):
                 stop = i
                 while stop < end:
                     v = body[stop]
-                    if v == 44 or v == 125 or v == 93 or v <= 32:  # noqa: PLR1714
+                    if v == 44 or v == 125 or v == 93 or v <= 32:
                         break
                     stop += 1
                 kind = 0
@@ -385,9 +389,9 @@ def scan_json(body, start, end, tok, burst, c):
                     kind = 1
                     for j in range(i, stop):
                         v = body[j]
-                        if not (48 <= v <= 57 or v == 43 or v == 45 or v == 46 or v == 101 or v == 69):  # noqa: PLR1714
+                        if not (48 <= v <= 57 or v == 43 or v == 45 or v == 46 or v == 101 or v == 69):
                             return False
-                elif not (stop - i <= 5 and (b == 116 or b == 102 or b == 110)):  # noqa: PLR1714
+                elif not (stop - i <= 5 and (b == 116 or b == 102 or b == 110)):
                     return False
                 if skip_from < 0:
                     add_value(body, i, stop, path, kind, tok, burst, c)
@@ -395,7 +399,7 @@ def scan_json(body, start, end, tok, burst, c):
             state = 2
             if depth == skip_from:
                 skip_from = -1
-        elif state == 1 or state == 3:  # noqa: PLR1714
+        elif state == 1 or state == 3:
             if b == 125 and state == 1:
                 if skip_from < 0:
                     c[C_STRUCTURE] = (c[C_STRUCTURE] + mix(path, 41)) & MASK
@@ -411,9 +415,9 @@ def scan_json(body, start, end, tok, burst, c):
             stop = string_end(body, i + 1, end)
             if stop < 0:
                 return False
-            key = np.int64(SEED)
+            key = i64(SEED)
             for j in range(i + 1, stop):
-                key = ((key ^ np.int64(body[j])) * 16777619) & MASK
+                key = ((key ^ i64(body[j])) * 16777619) & MASK
             if depth == 1 and ignored(body, i + 1, stop):
                 skip_from = 1
             path = mix(path_of[depth], key)
@@ -440,7 +444,7 @@ def scan_json(body, start, end, tok, burst, c):
 
 
 @inner
-def read_event(body, start, end, tok, burst, c):
+def read_event(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: Longs) -> None:
     """Fill rows, burst tokens and counts of one event, JSON if it is a JSON object, else text."""
     for k in range(len(c)):
         c[k] = 0
