@@ -14,7 +14,7 @@ Whatever can't be an event is a dead letter: an element or a line alone, where t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -45,7 +45,6 @@ Dead = tuple[int, str, str, bytes]
 Headers = Sequence[tuple[str, bytes | str | None]] | None
 
 _GUESS, _JSON, _NDJSON, _TEXT, _WRONG = range(5)
-_GUESS_OR_JSON = _JSON
 _NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -61,6 +60,11 @@ class Described:
     organization_id: str | None = None
     trace: str = ""
     wrong: tuple[str, str] | None = None
+
+    @property
+    def usual(self) -> bool:
+        """Whether `simple` may be asked: JSON as far as the headers say, without a trace."""
+        return self.kind <= _JSON and not self.trace
 
 
 def describe(headers: Headers) -> Described:
@@ -123,23 +127,26 @@ def wrong_stream(stream: str) -> str:
     return "a stream's name has a control character" if _CONTROL_CHARACTERS.search(stream) else ""
 
 
-def simple(value: bytes | None, described: Described) -> tuple[str, bytes] | None:
+def simple(value: bytes | None, stream: str, known: Container[str] = ()) -> tuple[str, bytes] | None:
     """Stream and producer's id of a record that is one JSON object with nothing wrong: the short way of the usual case.
+
+    `stream` is the header's; what the headers say must be `usual`. `known` holds names of streams known to be right.
 
     None: ask `read`, which gives the same for such a record and also knows all others.
     """
-    if not value or value[0] != 123 or described.kind > _GUESS_OR_JSON or len(value) > MAX_EVENT_BYTES:  # 123: {
+    if not value or value[0] != 123 or len(value) > MAX_EVENT_BYTES:  # 123: {
         return None
     try:
         parsed = orjson.loads(value)
     except ValueError:
         return None
-    stream = parsed.get("stream")
-    if stream is None:
-        stream = described.stream
-    elif type(stream) is not str or wrong_stream(stream):
-        return None
-    if parsed.get("event_id") is None:
+    if "stream" in parsed:
+        own = parsed["stream"]
+        if own is not None:
+            if type(own) is not str or (own not in known and wrong_stream(own)):
+                return None
+            stream = own
+    if "event_id" not in parsed:
         return stream, b""
     said = _event(parsed, value, stream)
     return (said[1], said[2]) if len(said) == 3 else None

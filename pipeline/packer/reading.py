@@ -64,29 +64,30 @@ class Reader:
             if source is None or offset < source.offset:  # type: ignore[operator]
                 continue
             now = message.headers()
-            if streams is None or now != headers or self._version != self._control.version:
+            if streams is None or now != headers:
                 headers = now
                 route = self._route(source, headers)
                 described, organization, streams, _ = route
-                number = source.number
-            if streams is None or source.index or described.trace:
+                stream, number = described.stream, source.number
+                usual = streams is not None and described.usual
+            if not usual or source.index:
                 self._record(source, message, route)
                 continue
             value = message.value()
-            said = simple(value, described)
+            said = simple(value, stream, streams)  # type: ignore[arg-type]
             if said is None:
                 self._record(source, message, route)
                 continue
             received = message.timestamp()[1]
-            flat = streams.get(said[0])
+            flat = streams.get(said[0])  # type: ignore[union-attr]
             if flat is None:
                 flat = pending.open(organization, said[0])
-            flat += (number, 0, offset, received, said[1], value)
-            pending.cost += len(value) + EVENT_COST  # type: ignore[arg-type]
+            flat += (number, 0, offset, received, said[1], value)  # type: ignore[operator]
+            pending.cost = cost = pending.cost + len(value) + EVENT_COST  # type: ignore[arg-type]
             source.offset = offset + 1  # type: ignore[operator]
             source.read_to = received
             source.at_end = False
-            if pending.cost >= limit:
+            if cost >= limit:
                 self._flush()
 
     def _route(self, source: Source, headers: Any) -> Route:
