@@ -31,6 +31,7 @@ _SEVERITIES: tuple[tuple[int, Severity], ...] = ((1306235, "critical"), (1088529
 _STRICTEST = 1306235
 _SLIDER = 870824
 _NEVER = 1 << 40
+_BYTE, _LONG, _HASH = np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.uint64)
 _REASONS = {at.EMIT_CLOSED: "", at.EMIT_ADOPTED: "; after 8,192 events it is taken as the new normal"}
 
 
@@ -116,16 +117,17 @@ def score(
 ) -> tuple[State, Results, list[EpisodeUpdate]]:
     """Score and learn a block; the state is updated in place and returned. ValueError where the columns do not fit together."""
     n = len(events.received_at)
-    body, offsets = _column(events.body, np.uint8), _column(events.offsets, np.int64)
-    times, hashes = _column(events.received_at, np.int64), _column(events.id_hash, np.uint64)
-    _check(n, len(body), offsets, len(hashes))
+    body, offsets = _column(events.body, _BYTE), _column(events.offsets, _LONG)
+    times, hashes = _column(events.received_at, _LONG), _column(events.id_hash, _HASH)
+    if len(offsets) != n + 1 or len(hashes) != n:
+        raise ValueError(f"a block of {n} events has {len(offsets)} offsets and {len(hashes)} id hashes")
     level, budget = levels(controls)
     results = np.empty((n, at.COLUMNS), np.int64)
     updates: list[EpisodeUpdate] = []
     head = state.head
     if len(state.ids) == 0 and hashes.any():
         room_for_ids(state)
-    place = 0
+    place, opened = 0, False
     while place < n:
         place, reason = run(
             head, state.buckets, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.ids,
@@ -134,11 +136,14 @@ def score(
         if head[at.H_OPENED_AT] >= 0:
             state.first_event = events.reference(int(head[at.H_OPENED_AT]))
             head[at.H_OPENED_AT] = -1
+            opened = True
+        if reason == at.DISORDER:
+            raise ValueError(f"offset {place} of a block does not lie in order within its {len(body)} bytes")
         if reason in (at.GROW_SLOTS, at.GROW_SYMBOLS):
             make_room(state, for_slots=reason == at.GROW_SLOTS)
         elif reason != at.DONE:
             updates.append(_update(state, place - 1, reason))
-    return state, _results(results), updates
+    return state, _results(results, opened=opened), updates
 
 
 def warm_up() -> None:
@@ -164,24 +169,22 @@ def severity(surprisal: int) -> Severity:
     return next((name for least, name in _SEVERITIES if surprisal >= least), "low")
 
 
-def _column(values: NDArray[Any], kind: type[np.number[Any]]) -> NDArray[Any]:
+def _column(values: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
     """Read-only, aligned and contiguous, so that one compiled kernel fits every caller."""
-    column = np.require(values, kind, ["C", "A"]).view()
+    if values.dtype != kind or not (values.flags.c_contiguous and values.flags.aligned):
+        values = np.require(values, kind, ["C", "A"])
+    column = values.view()
     column.flags.writeable = False
     return column
 
 
-def _check(n: int, size: int, offsets: NDArray[Any], ids: int) -> None:
-    if len(offsets) != n + 1 or ids != n:
-        raise ValueError(f"a block of {n} events has {len(offsets)} offsets and {ids} id hashes")
-    if n and (int(offsets[0]) < 0 or int(offsets[-1]) > size or bool((offsets[1:] < offsets[:-1]).any())):
-        raise ValueError(f"the offsets of a block do not lie in order within its {size} bytes")
-
-
-def _results(rows: NDArray[np.int64]) -> Results:
+def _results(rows: NDArray[np.int64], *, opened: bool) -> Results:
     flags = rows[:, at.R_FLAGS]
-    opened = rows[:, at.R_OPENED]
-    bits, counts = np.unique(opened[opened >= 0], return_counts=True) if len(opened) and opened.max() >= 0 else ((), ())
+    histogram: dict[int, int] = {}
+    if opened:
+        for bits in rows[:, at.R_OPENED].tolist():
+            if bits >= 0:
+                histogram[bits] = histogram.get(bits, 0) + 1
     return Results(
         rows[:, at.R_SCORE],
         rows[:, at.R_CHANNEL :],
@@ -191,7 +194,7 @@ def _results(rows: NDArray[np.int64]) -> Results:
         (flags & at.F_DUPLICATE) != 0,
         rows[:, at.R_EPISODE],
         (flags & at.F_REPORTED) != 0,
-        {int(b): int(c) for b, c in zip(bits, counts, strict=True)},
+        histogram,
     )
 
 

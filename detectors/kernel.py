@@ -15,6 +15,8 @@ from detectors.layout import (
     C_BURST,
     C_JSON,
     C_TOKENS,
+    COLUMNS,
+    DISORDER,
     DONE,
     F_DUPLICATE,
     F_EXTRAPOLATED,
@@ -86,6 +88,12 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
     ) -> tuple[int, int]:
         if sources == 0:
             return i64(first), i64(DONE)
+        if first == 0:
+            last = i64(0)
+            for i in range(len(offsets)):
+                if offsets[i] < last or offsets[i] > len(body):
+                    return i64(i), i64(DISORDER)
+                last = offsets[i]
         tok = np.empty((MAX_TOKENS, TOKEN_COLUMNS), np.int64)
         burst = np.empty((BURST_TOKENS, 2), np.int64)
         c = np.zeros(8, np.int64)
@@ -97,6 +105,8 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             if value != 0:
                 place = find_id(ids, index, value)
                 if index[place] != 0:
+                    for column in range(COLUMNS):
+                        results[i, column] = 0
                     results[i, R_FLAGS] = F_DUPLICATE
                     results[i, R_EPISODE] = -1
                     results[i, R_OPENED] = -1

@@ -47,6 +47,7 @@ from detectors.layout import (
     TAIL_BINS,
 )
 from detectors.logs import log2
+from detectors.tables import BIT
 from detectors.tokens import mix
 
 
@@ -84,11 +85,7 @@ def find_other(head: Longs, slots: Ints) -> int:
 @inner
 def octave(count: int) -> int:
     """floor(log2 count), at most 15."""
-    o = 0
-    while count > 1 and o < OCTAVES - 1:
-        count >>= 1
-        o += 1
-    return o
+    return min(log2(count) >> 16, OCTAVES - 1)
 
 
 @inner
@@ -116,21 +113,22 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
             least = seen
             victim = j
     bits = i64(0)
-    if n >= SLOT_WARM:
-        if count == 0:
-            bits = log2(2 * n + 2) - log2(2 * d + 1)
-        else:
-            mass = i64(0)
+    if n >= SLOT_WARM and 2 * count <= n:  # what half of the events hold costs less than a bit: nothing
+        alike = d
+        if count > 0:
             for o in range(octave(count) + 1):
-                mass += slots[base + S_MASS[which] + o]
-            bits = log2(2 * n + 2) - log2(2 * min(n, d + mass) + 1)
-        bits = max(bits, i64(0))
-        tail = i64(0)
-        bin_ = min(bits >> 16, TAIL_BINS - 1)
-        for b in range(bin_, TAIL_BINS):
-            tail += slots[base + S_TAIL[which] + b]
-        slots[base + S_TAIL[which] + bin_] += 1
-        bits = min(bits, log2(2 * n + 2) - log2(2 * tail + 1))
+                alike += slots[base + S_MASS[which] + o]
+        everything = log2(2 * n + 2)
+        bits = everything - log2(2 * min(n, alike) + 1)
+        if bits < BIT:
+            bits = i64(0)
+        else:
+            tail = i64(0)
+            bin_ = min(bits >> 16, TAIL_BINS - 1)
+            for b in range(bin_, TAIL_BINS):
+                tail += slots[base + S_TAIL[which] + b]
+            slots[base + S_TAIL[which] + bin_] += 1
+            bits = min(bits, everything - log2(2 * tail + 1))
     if count == 0:
         slots[base + S_DISTINCT[which]] += 1
         # an identifier's symbols are mostly new: only one in 8, chosen by its hash, takes room in the table
@@ -141,12 +139,11 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
             slots[base + S_MASS[which]] += 1
     elif count < COUNT_MASK:
         before = octave(count)
-        after = octave(count + 1)
-        if before == after:
+        if count & (count + 1) or before == OCTAVES - 1:
             slots[base + S_MASS[which] + before] += 1
         else:
             slots[base + S_MASS[which] + before] -= count
-            slots[base + S_MASS[which] + after] += count + 1
+            slots[base + S_MASS[which] + before + 1] += count + 1
         symbols[at] += 1
     return bits
 
