@@ -10,17 +10,24 @@ import psycopg
 import structlog
 
 from pipeline.sinks.sink import Connection
-from schemas.errors import BrokerUnreachable, SchemaMissing
+from schemas.errors import BrokerUnreachable, DatabaseUnreachable, SchemaMissing
 
 T = TypeVar("T")
 _LOG = structlog.get_logger("pipeline.sinks")
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 5.0
 
 # A process that was stopped in a transaction holds its locks until the server ends its session: then it is fenced.
-LIMITS = "-c idle_in_transaction_session_timeout=30s -c lock_timeout=60s -c statement_timeout=120s -c timezone=UTC"
+LIMITS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=60s -c statement_timeout=120s -c timezone=UTC"
 
 # Kinds of psycopg's OperationalError that waiting does not cure: the reason is for a person.
 _HOPELESS = (psycopg.errors.InvalidPassword, psycopg.errors.InvalidAuthorizationSpecification)
+_PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    BrokerUnreachable,
+)
+_MISFIT = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InsufficientPrivilege)
 
 
 class Stopped(Exception):
@@ -46,14 +53,14 @@ class Database:
         while True:
             try:
                 result = work(self._connected())
-            except _HOPELESS:
-                raise
-            except (psycopg.OperationalError, psycopg.InterfaceError, BrokerUnreachable) as error:
+            except _HOPELESS as error:
+                raise DatabaseUnreachable(f"PostgreSQL refuses our login: {line(error)}") from error
+            except _PASSING as error:
                 self.close()
                 self._tell(error)
-            except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            except _MISFIT as error:
                 raise SchemaMissing(
-                    f"the database's schema does not fit this release ({_line(error)}): run `driftlock db migrate`"
+                    f"the database's schema does not fit this release ({line(error)}): run `driftlock db migrate`"
                 ) from error
             else:
                 if self.said:
@@ -76,28 +83,32 @@ class Database:
         return self._connection
 
     def _tell(self, error: Exception) -> None:
-        said = _line(error)
+        said = line(error)
         if not self.said:
             _LOG.warning("waiting: a batch is tried again until PostgreSQL and Kafka answer", reason=said)
         self.said = said
         self.on_retry()
 
 
-def wait_until_healthy(database: Database, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-    """One query that must be answered within `seconds`: a process that starts says so at once if it is not."""
+def require(database: Database, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    """`DatabaseUnreachable` or `SchemaMissing`, in one line, if no query is answered within `seconds` of the start."""
     deadline = clock() + seconds
     while True:
         try:
             with psycopg.connect(database.url, autocommit=True, connect_timeout=5) as connection:
                 connection.execute("SELECT 1 FROM sink_offsets LIMIT 0")
-        except psycopg.errors.UndefinedTable as error:
-            raise SchemaMissing("the database has no schema yet: run `driftlock db migrate`") from error
-        except psycopg.OperationalError:
-            if clock() > deadline or database.stop.wait(0.2):
-                raise
+        except _MISFIT as error:
+            raise SchemaMissing(
+                f"the database's schema is missing or older ({line(error)}): run `driftlock db migrate`"
+            ) from error
+        except psycopg.OperationalError as error:
+            # A refused login has no code of its own here: the server says it before there is a connection.
+            if clock() > deadline or "authentication failed" in str(error) or database.stop.wait(0.2):
+                raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL_SINK: {line(error)}") from error
         else:
             return
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """An error's text as one line."""
     return " ".join(str(error).split())[:300] or type(error).__name__

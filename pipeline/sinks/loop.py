@@ -18,9 +18,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pipeline import kafka
 from pipeline.crash import crash_point
 from pipeline.sinks import dead, metrics, offsets
-from pipeline.sinks.database import Database, Stopped, wait_until_healthy
+from pipeline.sinks.database import Database, Stopped, require
 from pipeline.sinks.sink import Connection, Fate, Outcome, Record, Sink
-from schemas.errors import BrokerUnreachable, DatabaseUnreachable, MissingTopic, OffsetLost
+from schemas.errors import BrokerUnreachable, MissingTopic, OffsetLost
 from schemas.settings import Settings
 
 _LOG = structlog.get_logger("pipeline.sinks")
@@ -105,12 +105,7 @@ class _Loop:
     def start(self) -> None:
         """Check what must be there, and ask for partitions; on a broker where joining is slow, take every one."""
         topic = self._sink.topic.name
-        try:
-            wait_until_healthy(self._database, _START_S)
-        except psycopg.OperationalError as error:
-            raise DatabaseUnreachable(
-                f"PostgreSQL does not answer {self._sink.name}: {' '.join(str(error).split())}"
-            ) from error
+        require(self._database, _START_S)
         ids = kafka.topic_ids(self._client, [topic, *(t.name for t in self._sink.other_topics)])
         self._topic_id = ids[topic]
         for name, topic_id in ids.items():

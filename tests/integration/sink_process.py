@@ -5,8 +5,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import Any
 
 import psycopg
 
-from billing import accounts
-from pipeline import kafka, topics
+from billing import accounts, ledger
+from pipeline import kafka
 from pipeline.embedded import process
 from pipeline.embedded.broker import Broker
 from pipeline.embedded.process import Child
 from schemas.models import AnomalyUsage, Position, ScoredUsage
 from schemas.settings import Settings, load
-from schemas.topics import BLOCKS, USAGE
 from tests.stack.database import Database
 
 BEGAN = datetime(2026, 3, 2, 10, 37, tzinfo=UTC)
@@ -35,6 +33,12 @@ class Stack:
     broker: Broker
     database: Database
     folder: Path
+    children: list[Child] = field(default_factory=list)
+
+    def end(self) -> None:
+        """End what a failing test left running."""
+        for child in self.children:
+            process.kill(child)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -87,7 +91,7 @@ def records(
 
     Per organization frames come in order; a repetition is the last few records of one organization, in order.
     """
-    rng = random.Random(seed_)  # noqa: S311 no secret
+    rng = random.Random(seed_)
     truth = Truth()
     said: dict[uuid.UUID, list[tuple[bytes, bytes]]] = {o: [] for o in organizations}
     sent: list[tuple[bytes, bytes]] = []
@@ -150,13 +154,14 @@ def produce(stack: Stack, topic: str, messages: list[tuple[bytes, bytes]]) -> No
 
 def start_sink(stack: Stack, what: str = "usage", **environ: str) -> Child:
     """`driftlock sink usage` as a real process."""
-    number = len(list(stack.folder.glob("sink*.log")))
-    return process.start(
+    child = process.start(
         f"sink-{what}",
         [sys.executable, "-m", "pipeline.cli", "sink", what],
-        log=stack.folder / f"sink-{what}-{number}.log",
+        log=stack.folder / f"sink-{what}-{len(stack.children)}.log",
         env={**stack.environ, **environ},
     )
+    stack.children.append(child)
+    return child
 
 
 def wait(condition: Callable[[], bool], timeout_s: float = 90.0, what: str = "condition") -> None:
@@ -183,8 +188,6 @@ def ledger_sums(stack: Stack) -> dict[tuple[uuid.UUID, str], int]:
 
 def check_books(stack: Stack, truth: Truth, sent: int) -> None:
     """Ledger = truth, rollup = ledger, hours = rollup, chains sound, and every record accounted for (R1, R2, R3)."""
-    from billing import ledger
-
     assert ledger_sums(stack) == truth.units
     rollup = stack.query(
         "SELECT organization_id, sum(billable), sum(warmup), sum(entries), sum(scored_events) FROM usage_counters GROUP BY 1"
@@ -210,10 +213,3 @@ def check_books(stack: Stack, truth: Truth, sent: int) -> None:
         " WHERE consumer = 'sink-usage'"
     )
     assert counts == (sent, sent)
-
-
-@contextmanager
-def topic_ids(stack: Stack) -> Iterator[Mapping[str, str]]:
-    """Ids of the topics, after they were made."""
-    topics.apply(stack.settings)
-    yield kafka.topic_ids(kafka.admin(stack.settings), [USAGE.name, BLOCKS.name])

@@ -66,7 +66,8 @@ def test_refuses_a_migration_that_sorts_before_an_applied_one(
 
 def test_a_failing_migration_leaves_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = Migration("9998_bad.sql", "CREATE TABLE half (); SELECT no_such_function();")
-    monkeypatch.setattr(migrations, "migrations", lambda known=migrations.migrations(): (*known, bad))
+    known = migrations.migrations()
+    monkeypatch.setattr(migrations, "migrations", lambda: (*known, bad))
     with psycopg.connect(database.url(), autocommit=True) as connection:
         with pytest.raises(psycopg.errors.UndefinedFunction):
             migrations.apply(connection)

@@ -44,8 +44,11 @@ def stack(module_broker: Broker, database: Database, tmp_path: Path) -> Iterator
     """Fresh topics and a fresh database."""
     made = Stack(module_broker, database, tmp_path)
     topics.apply(made.settings)
-    yield made
-    remove_topics(made)
+    try:
+        yield made
+    finally:
+        made.end()
+        remove_topics(made)
 
 
 def remove_topics(stack: Stack) -> None:
@@ -60,19 +63,25 @@ def blocks_id(stack: Stack) -> str:
     return kafka.topic_ids(kafka.admin(stack.settings), [BLOCKS.name])[BLOCKS.name]
 
 
+def wait_for(stack: Stack, offsets: int) -> None:
+    """Until so many records are written, or the last sink started has ended."""
+    wait(lambda: written(stack) >= offsets or not stack.children[-1].alive(), what=f"{offsets} records")
+
+
 def test_counts_once_through_a_kill_at_each_point_and_at_random(stack: Stack) -> None:
     organizations = seed(stack, 12)
     sent, truth = records(organizations, blocks_id(stack), 20_000, 1)
     assert len(sent) > 21_500
     produce(stack, USAGE.name, sent)
     for point in POINTS:
-        child = start_sink(stack, DRIFTLOCK_CRASH_AT=f"sink-usage:{point}:1")
+        # Without a group nobody waits for the dead member's session to end; the last point is only there with one.
+        group = "true" if point == "after-kafka-commit" else "false"
+        child = start_sink(stack, DRIFTLOCK_CRASH_AT=f"sink-usage:{point}:1", KAFKA_DURABLE=group)
         assert child.popen.wait(60) == -signal.SIGKILL, f"{point}: {process.tail(child.log, 5)}"
     rng = random.Random(2)
-    for _ in range(3):
+    for _ in range(2):
         child = start_sink(stack)
-        goal = written(stack) + rng.randrange(500, 2500)
-        wait(lambda goal=goal, child=child: written(stack) >= min(goal, len(sent)) or not child.alive())
+        wait_for(stack, min(written(stack) + rng.randrange(500, 2_500), len(sent)))
         assert process.kill(child) == -signal.SIGKILL
     child = start_sink(stack)
     wait(lambda: written(stack) == len(sent) or not child.alive())
@@ -83,11 +92,11 @@ def test_counts_once_through_a_kill_at_each_point_and_at_random(stack: Stack) ->
 def test_two_at_once_share_or_fence_and_never_count_twice(stack: Stack) -> None:
     organizations = seed(stack, 12)
     sent, truth = records(organizations, blocks_id(stack), 8_000, 3)
-    produce(stack, USAGE.name, sent[:4_000])
+    produce(stack, USAGE.name, sent[:100])
     first, second = start_sink(stack), start_sink(stack)
-    produce(stack, USAGE.name, sent[4_000:])
-    wait(lambda: written(stack) >= 2_000 or not first.alive())
-    # A zombie: stopped until its partitions are given away, then awake again with a batch in hand.
+    wait(lambda: stack.query("SELECT count(DISTINCT owner) FROM sink_offsets") == [(2,)], what="both at work")
+    produce(stack, USAGE.name, sent[100:])
+    # A zombie: stopped until its partitions are given away, then awake again, perhaps with a batch in hand.
     process.signal_group(first, signal.SIGSTOP)
     wait(lambda: written(stack) == len(sent), 120)
     process.signal_group(first, signal.SIGCONT)
@@ -131,7 +140,10 @@ def test_a_topic_made_again_stops_the_sink_until_it_is_accepted(stack: Stack) ->
     assert "driftlock sink accept usage" in process.tail(again.log)
     said = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", "sink", "accept", "usage"],
-        env=stack.environ, capture_output=True, text=True, check=True,
+        env=stack.environ,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "is accepted" in said.stdout
     child = start_sink(stack)
