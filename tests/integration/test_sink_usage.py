@@ -103,7 +103,8 @@ def test_two_at_once_share_or_fence_and_never_count_twice(stack: Stack) -> None:
     produce(stack, USAGE.name, sent[-50:])
     wait(lambda: written(stack) == len(sent) + 50)
     for child in (first, second):
-        assert process.stop(child) in {0, 2}, process.tail(child.log, 5)
+        # Fenced ones end with 2; -15 is one of them that was asked to end while it ended.
+        assert process.stop(child) in {0, 2, -signal.SIGTERM}, process.tail(child.log, 5)
     check_books(stack, truth, len(sent) + 50)
 
 
