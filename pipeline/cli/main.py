@@ -27,6 +27,7 @@ _GROUPS = {
         "accept": "pipeline.cli.sink:accept",
     },
     "meter": {"run": "pipeline.cli.meter:run"},
+    "stripe": {"sync-prices": "pipeline.cli.stripe:sync_prices", "read-back": "pipeline.cli.stripe:read_back"},
     "api": {"run": "pipeline.cli.api:run"},
     "topics": {"apply": "pipeline.cli.topics:apply", "check": "pipeline.cli.topics:check"},
     "db": {"migrate": "pipeline.cli.db:migrate"},
@@ -35,6 +36,7 @@ _GROUPS = {
 _GROUP_HELP = {
     "sink": "Write a topic to PostgreSQL.",
     "meter": "Send hour totals to Stripe.",
+    "stripe": "Plans' prices at Stripe, and its totals beside ours.",
     "api": "The HTTP API.",
     "topics": "Kafka topics.",
     "db": "The database schema.",

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from schemas.settings import load
 
@@ -21,7 +21,7 @@ def sync_prices() -> None:
             sys.stdout.write(f"price {price.lookup_key}: {price.id}\n")
 
 
-def read_back(*, hours: int = 48) -> int:
+def read_back(*, hours: int = 48, at: datetime | None = None) -> int:
     """Compare each hour that is over: ledger, what is to be sent, what was sent, what Stripe's summaries show.
 
     Exit code 0 if all are equal, 1 if not. Reads only.
@@ -30,13 +30,16 @@ def read_back(*, hours: int = 48) -> int:
     ----------
     hours
         How far to look back.
+    at
+        Take this for the present (UTC), for recorded data.
     """
     from billing.reconcile import reconcile
     from pipeline import meter
 
     settings = load(os.environ)
     stripe = meter.connect_stripe(settings)
-    until = meter.present().replace(minute=0, second=0, microsecond=0)
+    now = meter.present() if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
+    until = now.replace(minute=0, second=0, microsecond=0)
     with meter.connect_database(settings) as connection:
         found = reconcile(connection, stripe, meter.find_meter(stripe), until - timedelta(hours=hours), until)
     for hour in found.hours:
@@ -45,5 +48,5 @@ def read_back(*, hours: int = 48) -> int:
             f"{hour.customer_id} {hour.hour:%Y-%m-%dT%H}Z ledger {hour.ledger} to send {hour.meter_hours} sent {sent}"
             f" Stripe {hour.stripe}{'' if hour.equal else '  <- differs'}\n"
         )
-    sys.stdout.write(f"ledger {found.ledger_units} units, Stripe {found.stripe_units}\n")
+    sys.stdout.write(f"ledger {found.ledger_units} units, Stripe {found.stripe_units} units\n")
     return 1 if found.differences else 0

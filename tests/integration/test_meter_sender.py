@@ -24,6 +24,7 @@ from billing.meter import Report, send_due_hours, waiting
 from billing.plans import latest
 from billing.reconcile import Reconciliation, reconcile, reopen
 from billing.stripe_prices import sync_meter, sync_plan
+from pipeline.embedded import process
 from schemas.models import AnomalyUsage, Position
 from tests.stack.database import Database
 from tests.stack.stripe import KEY, FakeStripe
@@ -113,15 +114,19 @@ def world(database: Database, fake_stripe: FakeStripe) -> Iterator[World]:
         yield made
 
 
+class Died(BaseException):
+    """The sender is gone at a crash point."""
+
+
 class make_world:  # noqa: N801 - a context manager
     """Seed and connect; a fresh world on the same database has other organizations and customers."""
 
-    def __init__(self, database: Database, fake: FakeStripe, organizations: int = 2) -> None:
-        self.database, self.fake, self.organizations = database, fake, organizations
+    def __init__(self, database: Database, fake: FakeStripe, organizations: int = 2, start: datetime = START) -> None:
+        self.database, self.fake, self.organizations, self.start = database, fake, organizations, start
 
     def __enter__(self) -> World:
         self.fake.heal()
-        self.fake.move(START - timedelta(hours=24))
+        self.fake.move(self.start - timedelta(hours=24))
         stripe = self.fake.connect()
         meter = sync_meter(stripe)
         prices = sync_plan(stripe, meter, latest("standard"))
@@ -142,11 +147,11 @@ class make_world:  # noqa: N801 - a context manager
                     began_at=datetime.fromtimestamp(subscription.anchor, UTC),
                 )
                 customers[organization_id] = customer
-        self.fake.move(START)
+        self.fake.move(self.start)
         self.connections = [
             psycopg.connect(self.database.url(role), autocommit=True) for role in ("driftlock_sink", "driftlock_meter")
         ]
-        return World(self.fake, *self.connections, stripe, meter, customers)
+        return World(self.fake, *self.connections, stripe, meter, customers, self.start)
 
     def __exit__(self, *_: object) -> None:
         for connection in self.connections:
@@ -194,10 +199,6 @@ STEP = st.one_of(
 )
 
 
-class Died(BaseException):
-    """The sender is gone at a crash point."""
-
-
 @settings(
     max_examples=40,
     deadline=None,
@@ -231,6 +232,28 @@ def test_any_interleaving_of_faults_deaths_and_changes_ends_equal(
                 with contextlib.suppress(Died):
                     world.send(die_at(what))
         world.settle()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_older_request_that_lands_after_a_newer_one_is_overwritten(world: World, killed: bool) -> None:
+    a, _ = world.customers
+    world.book(a, FIRST, 5)
+    world.fake.fail("drop_late", left=1, late=300, path="/v1/billing/meter_events")
+
+    def die(name: str) -> None:
+        if killed and name == "meter:after-send-before-mark":
+            raise Died
+
+    with contextlib.suppress(Died):
+        assert world.send(die) == Report(unanswered=1)
+    world.book(a, FIRST, 2)
+    world.pass_time(timedelta(seconds=10))
+    assert world.send() == Report(sent=1)
+    world.assert_equal()
+    world.pass_time(timedelta(seconds=300))
+    assert [(h.ledger, h.stripe) for h in world.compare().differences] == [(7, 5)]
+    world.settle()
+    assert world.meter_role.execute("SELECT version, state FROM meter_hours").fetchall() == [(3, "confirmed")]
 
 
 def test_a_request_that_lands_hours_late_is_found_by_reconciling(world: World) -> None:
@@ -353,9 +376,43 @@ def test_bad_settings_are_one_line_and_exit_2(world: World, database: Database) 
         {"DATABASE_URL_METER": "postgresql://driftlock_meter@127.0.0.1:9/x"},
         {"DATABASE_URL_METER": ""},
     ]
-    for environ in cases:
-        for words in (("meter", "run", "--once"), ("meter", "run")):
-            ended = run_meter(world, database, *words, **environ)
-            lines = [line for line in ended.stderr.splitlines() if not line.startswith("{")]
-            assert (ended.returncode, len(lines)) == (2, 1), ended.stderr
-            assert "notasecret" not in ended.stderr
+    for n, environ in enumerate(cases):
+        ended = run_meter(world, database, "meter", "run", *(["--once"] * (n % 2)), **environ)
+        lines = [line for line in ended.stderr.splitlines() if not line.startswith("{")]
+        assert (ended.returncode, len(lines)) == (2, 1), ended.stderr
+        assert "notasecret" not in ended.stderr
+
+
+def test_prices_are_synced_and_totals_read_back_by_command(world: World, database: Database) -> None:
+    a, _ = world.customers
+    synced = run_meter(world, database, "stripe", "sync-prices")
+    assert (synced.returncode, synced.stdout.count("\n")) == (0, 6), synced.stderr
+    back = ("stripe", "read-back", "--at", f"{world.now:%Y-%m-%dT%H:%M:%S}Z")
+    world.book(a, FIRST, 5)
+    differs = run_meter(world, database, *back)
+    assert (differs.returncode, "differs" in differs.stdout) == (1, True), differs.stderr
+    world.send()
+    equal = run_meter(world, database, *back)
+    assert (equal.returncode, equal.stdout.splitlines()[-1]) == (0, "ledger 5 units, Stripe 5 units"), equal.stderr
+
+
+def test_the_loop_sends_what_is_over_and_stops_when_it_is_told(
+    database: Database, fake_stripe: FakeStripe, tmp_path: Path
+) -> None:
+    present = datetime.now(UTC).replace(microsecond=0)
+    with make_world(database, fake_stripe, organizations=1, start=present) as world:
+        (a,) = world.customers
+        world.book(a, present.replace(minute=0, second=0) - timedelta(hours=2), 5)
+        given = {"DATABASE_URL_METER": database.url("driftlock_meter"), "STRIPE_API_KEY": KEY}
+        child = process.start(
+            "meter",
+            [sys.executable, "-m", "pipeline.cli", "meter", "run"],
+            log=tmp_path / "meter.log",
+            env={"PATH": os.environ["PATH"], "STRIPE_API_BASE": world.fake.url, **given},
+            cwd=Path(__file__).parents[2],
+        )
+        try:
+            process.wait_ready(child, lambda: waiting(world.meter_role, present)[0] == 0, timeout_s=60)
+        finally:
+            assert process.stop(child) == 0, process.tail(child.log)
+        world.assert_equal()
