@@ -42,12 +42,16 @@ _COLUMNS = {
     "trace": "text",
 }
 _KEY = ("organization_id", "created_at", "id")
-_UPSERT = (
-    f"INSERT INTO anomalies ({', '.join(_COLUMNS)}) SELECT * FROM unnest("  # noqa: S608 names of our own
-    + ", ".join(f"%s::{kind}[]" for kind in _COLUMNS.values())
-    + ") ON CONFLICT (organization_id, created_at, id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
-    + ", stored_at = now() WHERE anomalies.revision < excluded.revision RETURNING organization_id, id, revision"
+_GIVEN = "unnest(" + ", ".join(f"%s::{kind}[]" for kind in _COLUMNS.values()) + ")"
+# Not ON CONFLICT DO UPDATE: PostgreSQL wants the right to read each column that it takes from `excluded`, and a sink may
+# not read payloads.
+_INSERT = f"INSERT INTO anomalies ({', '.join(_COLUMNS)}) SELECT * FROM {_GIVEN} ON CONFLICT DO NOTHING RETURNING organization_id, id"  # noqa: S608
+_UPDATE = (
+    "UPDATE anomalies SET "  # noqa: S608 names of our own
+    + ", ".join(f"{name} = given.{name}" for name in _COLUMNS if name not in _KEY)
+    + f", stored_at = now() FROM {_GIVEN} AS given ({', '.join(_COLUMNS)}) WHERE "
+    + " AND ".join(f"anomalies.{name} = given.{name}" for name in _KEY)
+    + " AND anomalies.revision < given.revision RETURNING anomalies.organization_id, anomalies.id"
 )
 
 
@@ -68,8 +72,11 @@ def write(connection: Connection, records: Sequence[Record], now: int) -> Outcom
             newest[key] = (i, anomaly)
     if newest:
         rows = [_row(newest[key][1]) for key in sorted(newest)]  # in one order, so that two sinks never deadlock
-        written = connection.execute(_UPSERT, [list(column) for column in zip(*rows, strict=True)]).fetchall()
-        for organization_id, id_, _ in written:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        written = connection.execute(_INSERT, columns).fetchall()
+        if len(written) < len(rows):
+            written += connection.execute(_UPDATE, columns).fetchall()
+        for organization_id, id_ in written:
             fates[newest[organization_id, id_][0]] = "written"
     return Outcome(tuple(fates), reasons)
 

@@ -32,8 +32,13 @@ class Record:
     dead: int = 0
 
 
-def records(organization_id: str, events: int, seed: int, streams: int = 8) -> Iterator[Record]:
-    """About `events` events, one to three a record: text and JSON, a tenth with an id given twice, one in 500 broken."""
+def records(
+    organization_id: str, events: int, seed: int, streams: int = 8, quiet: int = 1_500, burst_rate: float = 0.0008
+) -> Iterator[Record]:
+    """About `events` events, one to three a record: text and JSON, a tenth with an id given twice, one in 500 broken.
+
+    Bursts (of 60 lines) and novelties come after the first `quiet` events of a stream.
+    """
     rng = random.Random(seed)
     organization = (ORGANIZATION_HEADER, organization_id.encode())
     counts = dict.fromkeys(range(streams), 0)
@@ -45,7 +50,7 @@ def records(organization_id: str, events: int, seed: int, streams: int = 8) -> I
         headers = (organization, (STREAM_HEADER, stream.encode()))
         key = stream.encode()
         counts[number] += 1
-        if counts[number] > 1_500 and rng.random() < 0.0008:
+        if counts[number] > quiet and rng.random() < burst_rate:
             burst[number] = 60
         kind = rng.random()
         if burst[number]:
@@ -61,7 +66,7 @@ def records(organization_id: str, events: int, seed: int, streams: int = 8) -> I
                 ]
             )
             made += 1
-        elif kind < 0.003 and counts[number] > 1_500:
+        elif kind < 0.003 and counts[number] > quiet:
             yield Record(_line(rng, _NOVEL), headers, key)
             made += 1
         elif number == 0 and kind < 0.5:

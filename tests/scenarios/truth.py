@@ -106,7 +106,10 @@ def prove(components: Components, organization_id: UUID, published: Published) -
     settings = load(components.environ)
     revisions, units = emitted(settings)
     clean_revisions, clean_units = clean(settings)
-    assert revisions == clean_revisions
+    differing = [
+        key for key in revisions.keys() | clean_revisions.keys() if revisions.get(key) != clean_revisions.get(key)
+    ]
+    assert not differing, [(key, revisions.get(key), clean_revisions.get(key)) for key in differing[:2]]
     assert units == clean_units
     with psycopg.connect(components.postgres.url()) as connection:
         now = account.read(settings, connection, organization_id)
