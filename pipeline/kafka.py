@@ -13,6 +13,8 @@ from schemas.settings import Settings
 MIB = 1 << 20
 _NOTHING: Mapping[str, Any] = {}
 _LOG = logging.getLogger("pipeline.kafka")
+# librdkafka calls the guarantee that we ask for experimental, at each start.
+_LOG.addFilter(lambda record: "enable.gapless.guarantee" not in record.getMessage())
 
 # Room over the largest message of the list of topics (dead letters: 20 MiB) for the request around it.
 MAX_REQUEST_BYTES = 24 * MIB
@@ -57,7 +59,7 @@ def consumer(settings: Settings, group: str, extra: Mapping[str, Any] = _NOTHING
             "fetch.max.bytes": 32 * MIB,
             "receive.message.max.bytes": 100 * MIB,
             "max.poll.interval.ms": 600_000,
-            "session.timeout.ms": 10_000,
+            "session.timeout.ms": 6_000,
             "heartbeat.interval.ms": 1_000,
             **extra,
         },

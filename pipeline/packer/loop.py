@@ -271,7 +271,7 @@ class _Packer:
         elif code in _UNREADABLE and source is not None and offset is not None and offset >= source.offset:
             self._reader.bury(source, offset, 0, "unreadable", f"Kafka's client can't read the record: {error}", b"")
             source.offset, source.index = offset + 1, 0
-        else:
+        elif not (message.topic() or "").startswith("^"):  # no organization has a topic of its own: nothing is wrong
             _LOG.warning("Kafka's client says", error=str(error), topic=message.topic())
 
     def _look_after(self, clock: float) -> None:
