@@ -128,6 +128,9 @@ def connect(
     return Connection(client, livemode=mode == "live")
 
 
+_EXISTS = frozenset({"resource_already_exists", "duplicate_meter_event"})
+
+
 @contextmanager
 def _named() -> Iterator[None]:
     """Name the library's errors; the text holds Stripe's message and code, never the request or the key."""
@@ -137,7 +140,8 @@ def _named() -> Iterator[None]:
         raise StripeBusy(_said(error)) from None
     except stripe.InvalidRequestError as error:
         said = _said(error)
-        if "already exists" in said or error.code in {"resource_already_exists", "duplicate_meter_event"}:
+        # A used identifier comes without a documented code; its text is what others have met (README.md).
+        if "already exists with identifier" in said or error.code in _EXISTS:
             raise StripeExists(said) from None
         raise StripeRefused(said) from None
     except (stripe.AuthenticationError, stripe.PermissionError, stripe.CardError, stripe.IdempotencyError) as error:
@@ -163,35 +167,41 @@ def ensure_meter(at: Connection, event_name: str, display_name: str) -> Meter:
 
     Raises `StripeRefused` if it exists with other settings: they can't be changed, and hours would be added up.
     """
-    try:
-        with _named():
-            made = at.client.v1.billing.meters.create(
-                {
-                    "display_name": display_name,
-                    "event_name": event_name,
-                    "event_time_window": "hour",
-                    "default_aggregation": {"formula": "sum"},
-                    "customer_mapping": {"type": "by_id", "event_payload_key": "stripe_customer_id"},
-                    "value_settings": {"event_payload_key": "value"},
-                },
-            )
-            return Meter(made.id, made.event_name)
-    except StripeExists:
-        return find_meter(at, event_name)
+    found = _active_meter(at, event_name)
+    if found is not None:
+        return found
+    with _named():
+        made = at.client.v1.billing.meters.create(
+            {
+                "display_name": display_name,
+                "event_name": event_name,
+                "event_time_window": "hour",
+                "default_aggregation": {"formula": "sum"},
+                "customer_mapping": {"type": "by_id", "event_payload_key": "stripe_customer_id"},
+                "value_settings": {"event_payload_key": "value"},
+            },
+        )
+        return Meter(made.id, made.event_name)
 
 
 def find_meter(at: Connection, event_name: str) -> Meter:
     """The active meter of an event name; `StripeRefused` if there is none, or it is none that hour totals may go to."""
+    found = _active_meter(at, event_name)
+    if found is None:
+        raise StripeRefused(f"Stripe has no active meter for {event_name}: run `driftlock stripe sync-prices`")
+    return found
+
+
+def _active_meter(at: Connection, event_name: str) -> Meter | None:
     with _named():
-        listed = at.client.v1.billing.meters.list({"status": "active", "limit": 100})
-        for meter in listed.auto_paging_iter():
+        for meter in at.client.v1.billing.meters.list({"status": "active", "limit": 100}).auto_paging_iter():
             if meter.event_name == event_name:
                 if meter.event_time_window != "hour" or meter.default_aggregation.formula != "sum":
                     raise StripeRefused(
                         f"meter {meter.id} of {event_name} does not sum by hour: archive it, then sync prices again"
                     )
                 return Meter(meter.id, meter.event_name)
-    raise StripeRefused(f"Stripe has no active meter for {event_name}: run `driftlock stripe sync-prices`")
+    return None
 
 
 def ensure_product(at: Connection, product_id: str, name: str) -> str:

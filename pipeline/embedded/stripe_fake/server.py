@@ -17,6 +17,7 @@ from pipeline.embedded.stripe_fake.errors import ApiError
 from pipeline.embedded.stripe_fake.sandbox import Sandbox
 
 MOST_BODY = 1 << 20
+"""Bytes of a request."""
 HOST = "127.0.0.1"
 
 
