@@ -90,7 +90,7 @@ def read_event(box: Sandbox, given: dict[str, Any]) -> tuple[MeterEvent, Object]
         raise invalid("payload", f"Invalid meter event value: {raw}; whole numbers only", "meter_event_invalid_value")
     value = int(raw)
     if value < 0:
-        # Stripe takes negative values; nothing of ours may ever send one.
+        # Whether or not Stripe takes them: nothing of ours may ever send one.
         raise invalid("payload", f"Negative meter event value: {raw}", "meter_event_invalid_value")
     stamp = given.get("timestamp", now)
     if stamp < now - PAST_SECONDS:
