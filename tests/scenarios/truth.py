@@ -122,7 +122,8 @@ def prove(components: Components, organization_id: UUID, published: Published) -
         ).fetchall()
         assert sorted(row[0] for row in booked) == sorted(units)
         assert {row[0] for row in booked if row[1] == "billable"} == {u for u, unit in units.items() if unit.calibrated}
-        assert not ledger.verify(connection, organization_id)
+    with psycopg.connect(components.postgres.url()) as connection:
+        assert ledger.verify(connection, organization_id) is None
     assert len(dead_letters(settings)) == published.dead
     return now
 
