@@ -110,7 +110,7 @@ def test_faults_strike_by_path_by_chance_and_until_a_time(fake_stripe: FakeStrip
 
 
 def test_a_misspelt_fault_is_refused(fake_stripe: FakeStripe) -> None:
-    for rule in ({"kind": "dorp"}, {"kind": "drop", "chnce": 1}, {"kind": "drop", "chance": 2}):
+    for rule in ({"kind": "explode"}, {"kind": "drop", "odds": 1}, {"kind": "drop", "chance": 2}):
         assert fake_stripe.http.post("/_fake/faults", json={"rules": [rule]}).status_code == 400
     assert fake_stripe.http.post("/_fake/clock", json={"now": 1}).status_code == 400
     assert fake_stripe.http.post("/_fake/clock", content=b"[]").status_code == 400
