@@ -133,6 +133,8 @@ def topic_ids(client: AdminClient, names: Iterable[str], timeout: float = 10.0) 
     for name, future in asked.items():
         try:
             ids[name] = str(future.result(timeout=timeout + 1).topic_id)
+        except TimeoutError as error:
+            raise BrokerUnreachable(f"Kafka does not describe the topic {name} within {timeout:.0f} s") from error
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise MissingTopic(f"the topic {name} is missing: create it with `driftlock topics apply`") from error

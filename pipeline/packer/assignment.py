@@ -85,5 +85,7 @@ def offsets(client: AdminClient, partitions: Iterable[Partition], which: OffsetS
     asked = client.list_offsets({TopicPartition(*p): which for p in partitions}, request_timeout=_TIMEOUT)
     try:
         return {(p.topic, p.partition): future.result(timeout=_TIMEOUT + 1).offset for p, future in asked.items()}
+    except TimeoutError as error:
+        raise BrokerUnreachable(f"Kafka does not tell the offsets of the sources within {_TIMEOUT:.0f} s") from error
     except KafkaException as error:
         raise BrokerUnreachable(f"Kafka does not tell the offsets of the sources: {error.args[0].str()}") from error

@@ -18,7 +18,7 @@ from pipeline.packer.pending import Pending
 from pipeline.packer.reading import Reader
 from pipeline.packer.sources import GROUP, Source, require_same
 from pipeline.packer.watch import Watch
-from schemas.errors import DeliveryFailed, DriftlockError, OffsetLost
+from schemas.errors import BrokerUnreachable, DeliveryFailed, DriftlockError, OffsetLost
 from schemas.settings import Settings
 from schemas.topics import BLOCKS
 
@@ -27,6 +27,8 @@ _LOG = structlog.get_logger("pipeline.packer")
 _BATCH = 1_000
 _COMMIT_SECONDS = 1.0
 _DRAIN_SECONDS = 20.0
+_ASSIGN_SECONDS = 60.0
+_COMMIT_TIMEOUT = 10.0
 
 # A record that the broker stamped may still be on its way when the log's end is seen; and clocks differ a little.
 _END_MARGIN_MS = 1_000
@@ -161,16 +163,34 @@ class _Packer:
             return
         self._committing = dict(settled)
         settled.clear()
+        places = list(self._committing.values())
+        if wait:
+            self._commit_now(places)
+            return
         try:
-            places = list(self._committing.values())
-            if wait:
-                self._consumer.commit(offsets=places, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=places, asynchronous=True)
+            self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
             self._uncommitted(error.args[0])
-            return
-        if wait:
+
+    def _commit_now(self, places: list[TopicPartition]) -> None:
+        """Commit and wait, but not for ever: a broker that went away must not hold up what else has to end."""
+        failed: list[KafkaError] = []
+
+        def commit() -> None:
+            try:
+                self._consumer.commit(offsets=places, asynchronous=False)
+            except KafkaException as error:
+                failed.append(error.args[0])
+
+        waiting = threading.Thread(target=commit, daemon=True)
+        waiting.start()
+        waiting.join(_COMMIT_TIMEOUT)
+        if waiting.is_alive():
+            metrics.COMMIT_FAILURES.inc()
+            _LOG.warning("a commit was not answered", seconds=_COMMIT_TIMEOUT)
+        elif failed:
+            self._uncommitted(failed[0])
+        else:
             self._committing = {}
             crash_point("packer:after-commit")
 
@@ -195,20 +215,28 @@ class _Packer:
             self._error = error
 
     def _assign(self, partitions: Sequence[assignment.Partition]) -> None:
-        durable = self._settings.kafka_durable
-        self._sources = (
-            assignment.sources(
-                partitions, self._consumer, self._client, self._producer, self._control, ends_known=durable
-            )
-            if partitions
-            else []
-        )
+        self._sources = self._found(partitions) if partitions else []
         self._reader.sources = {(s.topic, s.partition): s for s in self._sources}
         self._consumer.assign(_positions(self._sources))
         self._status.partitions = len(partitions)
         self._status.said = "this packer has no partition: there are more packers than source partitions"
         self._flushed = time.monotonic()
         _LOG.info("assigned", partitions=len(partitions), topics=sorted({s.topic for s in self._sources}))
+
+    def _found(self, partitions: Sequence[assignment.Partition]) -> list[Source]:
+        """Where to read on; asked again while the broker comes back, which is when partitions are given anew."""
+        durable = self._settings.kafka_durable
+        deadline = time.monotonic() + _ASSIGN_SECONDS
+        while True:
+            try:
+                return assignment.sources(
+                    partitions, self._consumer, self._client, self._producer, self._control, ends_known=durable
+                )
+            except BrokerUnreachable as error:
+                if time.monotonic() > deadline or self._stop.wait(0.5):
+                    raise
+                _LOG.warning("asking again where to read on", error=str(error))
+                kafka.topics(self._client)  # its knowledge of leaders is stale
 
     def _on_revoke(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._assignments += 1
@@ -222,11 +250,11 @@ class _Packer:
     def _on_lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignments += 1
         _LOG.warning("partitions were lost to another packer", partitions=len(partitions))
-        self._deliveries.forget()
         self._leave()
 
     def _leave(self) -> None:
         self._pending.clear()
+        self._deliveries.forget()
         self._committing = {}
         self._sources = []
         self._reader.sources = {}
@@ -290,7 +318,6 @@ class _Packer:
         """Leave the broker. Nothing is flushed here: what was not acknowledged is read again."""
         self._closing = True
         self._leave()
-        self._deliveries.forget()
         self._consumer.close()
         self._control.close()
         self._producer.purge()
