@@ -21,7 +21,7 @@ from schemas.errors import ComponentFailed, ComponentMissing
 
 START_TIMEOUT_S = 90.0
 HEAP = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-LOG4J = f"-Dlog4j2.configurationFile={components.HERE / 'log4j2.properties'}"
+LOG4J = components.HERE / "log4j2.properties"
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Kafka:
     jars: Path
     name: str = "kafka"
     durable: bool = True
+    log4j: Path = LOG4J
     child: process.Child | None = field(default=None, repr=False)
 
     @property
@@ -63,7 +64,13 @@ class Kafka:
             sharing = [f"-XX:ArchiveClassesAtExit={self._new_archive()}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
         self.child = process.start(
             self.name,
-            [*_jvm(self.java, self.jars), *HEAP, *sharing, "kafka.Kafka", self.data_dir / "server.properties"],
+            [
+                *_jvm(self.java, self.jars, self.log4j),
+                *HEAP,
+                *sharing,
+                "kafka.Kafka",
+                self.data_dir / "server.properties",
+            ],
             log=self.log,
         )
         process.wait_ready(self.child, lambda: answers(self.bootstrap), timeout_s=START_TIMEOUT_S)
@@ -104,9 +111,9 @@ class Kafka:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
         done = subprocess.run(
             [
-                *_jvm(self.java, self.jars),
+                *_jvm(self.java, self.jars, self.log4j),
                 *("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"),
-                *("format", "-t", cluster, "-c", self.data_dir / "server.properties", "--ignore-formatted"),
+                *("format", f"--cluster-id={cluster}", "-c", self.data_dir / "server.properties", "--ignore-formatted"),
             ],
             capture_output=True,
             text=True,
@@ -184,9 +191,9 @@ def answers(bootstrap: str) -> bool:
     return False
 
 
-def _jvm(java: components.Java, jars: Path) -> list[str]:
+def _jvm(java: components.Java, jars: Path, log4j: Path) -> list[str]:
     """A JVM with Kafka on its class path, each jar by name: an archive of classes holds for exactly one class path."""
-    return [java.program, "-cp", ":".join(map(str, sorted(jars.glob("*.jar")))), LOG4J]
+    return [java.program, "-cp", ":".join(map(str, sorted(jars.glob("*.jar")))), f"-Dlog4j2.configurationFile={log4j}"]
 
 
 def _archive(java: components.Java) -> Path:

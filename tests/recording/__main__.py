@@ -1,0 +1,7 @@
+"""`python -m tests.recording`: record.py's command."""
+
+import sys
+
+from tests.recording.record import main
+
+sys.exit(main())
