@@ -11,7 +11,9 @@ from typing import Literal
 from rich.console import Console
 from rich.live import Live
 
+from pipeline import telemetry
 from pipeline.stack import components, processes, seed, status, supervisor, workspace
+from schemas.settings import load
 
 
 def dev(*, folder: Path = Path(".driftlock/dev"), broker: Literal["auto", "kafka", "tansu"] = "auto") -> None:
@@ -30,6 +32,7 @@ def dev(*, folder: Path = Path(".driftlock/dev"), broker: Literal["auto", "kafka
         signal.signal(number, lambda *_: ended.set())
     console.print("starting broker, PostgreSQL and Stripe (fake) ...")
     lock = workspace.claim(folder.absolute())
+    telemetry.configure_logging(load({"LOG_LEVEL": "error"}), "dev")
     parts = components.start(folder.absolute(), broker, console.print)
     watch = supervisor.Supervisor(lambda program: processes.start(program, parts.environ_of(program), parts.logs))
     try:

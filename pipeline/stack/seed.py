@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from uuid import UUID, uuid4
 
 import httpx
@@ -11,13 +10,12 @@ import psycopg
 from billing import accounts, stripe_gateway
 from billing.plans import latest
 from billing.stripe_gateway import Connection, Meter, Subscription
+from billing.stripe_prices import sync_meter, sync_plan
 from pipeline import kafka
 from pipeline.stack.components import Components
 from schemas.models import OrganizationControl
 from schemas.settings import load
 from schemas.topics import CONTROL
-
-EVENT_NAME = "driftlock_anomalies"
 
 
 @dataclass(frozen=True)
@@ -43,19 +41,8 @@ def organization(components: Components, name: str, now: datetime) -> Seeded:
     organization_id = uuid4()
     stripe = stripe_gateway.connect(settings.stripe_api_key.get_secret_value(), base=components.stripe_url)
     move_stripes_clock(components, began)
-    plan = latest("standard")
-    product = stripe_gateway.ensure_product(stripe, "driftlock-standard", "DriftLock Standard")
-    meter = stripe_gateway.ensure_meter(stripe, EVENT_NAME, "Anomalies")
-    prices = [
-        stripe_gateway.ensure_flat_price(stripe, product, f"standard-v{plan.version}-flat", int(plan.monthly_cents)),
-        stripe_gateway.ensure_metered_price(
-            stripe,
-            product,
-            f"standard-v{plan.version}-overage",
-            meter,
-            [(plan.included, Decimal(0)), (None, plan.overage_cents or Decimal(0))],
-        ),
-    ]
+    meter = sync_meter(stripe)
+    prices = sync_plan(stripe, meter, latest("standard"))
     customer = stripe_gateway.ensure_customer(stripe, str(organization_id), name)
     subscription = stripe_gateway.ensure_subscription(stripe, customer, prices)
     move_stripes_clock(components, now)
