@@ -4,6 +4,8 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,6 +65,15 @@ class World:
         if calibrated:
             key = (self.customers[organization_id], hour)
             self.truth[key] = self.truth.get(key, 0) + units
+
+    @contextmanager
+    def connect(self, database: Database) -> Iterator[None]:
+        """Fresh connections of the roles, after the server was gone."""
+        with (
+            psycopg.connect(database.url("driftlock_sink"), autocommit=True) as self.sink,
+            psycopg.connect(database.url("driftlock_meter"), autocommit=True) as self.meter_role,
+        ):
+            yield
 
     def pass_time(self, by: timedelta) -> None:
         """Move both clocks."""

@@ -20,7 +20,9 @@ from billing.meter import Report, send_due_hours, waiting
 from billing.reconcile import reopen
 from pipeline.embedded import process
 from tests.integration.meter_world import FIRST, START, Died, World, make_world, run_meter
-from tests.stack.database import Database
+from tests.stack.database import Database, migrate
+from tests.stack.fixtures import fresh_database
+from tests.stack.providers import Server
 from tests.stack.stripe import KEY, FakeStripe
 
 
@@ -256,23 +258,35 @@ def test_prices_are_synced_and_totals_read_back_by_command(world: World, databas
     assert (equal.returncode, equal.stdout.splitlines()[-1]) == (0, "ledger 5 units, Stripe 5 units"), equal.stderr
 
 
-def test_the_loop_sends_what_is_over_and_stops_when_it_is_told(
-    database: Database, fake_stripe: FakeStripe, tmp_path: Path
+def start_loop(world: World, database: Database, folder: Path) -> process.Child:
+    given = {"DATABASE_URL_METER": database.url("driftlock_meter"), "STRIPE_API_KEY": KEY}
+    return process.start(
+        "meter",
+        [sys.executable, "-m", "pipeline.cli", "meter", "run"],
+        log=folder / "meter.log",
+        env={"PATH": os.environ["PATH"], "STRIPE_API_BASE": world.fake.url, **given},
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def test_the_loop_outlives_a_killed_postgresql_and_stops_when_it_is_told(
+    own_postgres: Server, fake_stripe: FakeStripe, tmp_path: Path
 ) -> None:
     present = datetime.now(UTC).replace(microsecond=0)
-    with make_world(database, fake_stripe, organizations=1, start=present) as world:
-        (a,) = world.customers
-        world.book(a, present.replace(minute=0, second=0) - timedelta(hours=2), 5)
-        given = {"DATABASE_URL_METER": database.url("driftlock_meter"), "STRIPE_API_KEY": KEY}
-        child = process.start(
-            "meter",
-            [sys.executable, "-m", "pipeline.cli", "meter", "run"],
-            log=tmp_path / "meter.log",
-            env={"PATH": os.environ["PATH"], "STRIPE_API_BASE": world.fake.url, **given},
-            cwd=Path(__file__).parents[2],
-        )
-        try:
-            process.wait_ready(child, lambda: waiting(world.meter_role, present)[0] == 0, timeout_s=60)
-        finally:
-            assert process.stop(child) == 0, process.tail(child.log)
-        world.assert_equal()
+    hour = present.replace(minute=0, second=0) - timedelta(hours=3)
+    with fresh_database(own_postgres) as empty:
+        database = migrate(own_postgres, empty.name)
+        with make_world(database, fake_stripe, organizations=1, start=present) as world:
+            (a,) = world.customers
+            world.book(a, hour, 5)
+            child = start_loop(world, database, tmp_path)
+            try:
+                process.wait_ready(child, lambda: waiting(world.meter_role, present)[0] == 0, timeout_s=60)
+                own_postgres.kill()
+                own_postgres.start()
+                with world.connect(database):
+                    world.book(a, hour + timedelta(hours=1), 6)
+                    process.wait_ready(child, lambda: waiting(world.meter_role, present)[0] == 0, timeout_s=60)
+                    world.assert_equal()
+            finally:
+                assert process.stop(child) == 0, process.tail(child.log)
