@@ -102,6 +102,7 @@ def score_burst(
     old_enough = 0
     strongest = i64(-1)
     evidence[0] = -1
+    evidence[1] = 0
     code = i64(0)
     everything = log2(2 * head[H_LONG] + 2)
     for j in range(n):

@@ -142,7 +142,7 @@ def score(
         if reason in (at.GROW_SLOTS, at.GROW_SYMBOLS):
             make_room(state, for_slots=reason == at.GROW_SLOTS)
         elif reason != at.DONE:
-            updates.append(_update(state, place - 1, reason))
+            updates.append(_update(state, int(place) - 1, reason))
     return state, _results(results, opened=opened), updates
 
 

@@ -58,7 +58,16 @@ def new_state() -> State:
 
 
 def dump(state: State) -> bytes:
-    """The state as bytes: magic, version, names and sizes, arrays, the open episode's first event; one zstd frame, at most 512 KiB."""
+    """The state as bytes: magic, version, and one zstd frame of `dump_raw`; at most 512 KiB."""
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    data = MAGIC + bytes([VERSION]) + compressor.compress(dump_raw(state))
+    if len(data) > MAX_BYTES:
+        raise StateError(f"a state of {len(data)} bytes is over the limit of {MAX_BYTES}")
+    return data
+
+
+def dump_raw(state: State) -> bytes:
+    """The state before compression: each array and the open episode's first event, with their lengths."""
     n = int(state.head[at.H_REF_N])
     parts: list[bytes] = []
     for name, kind in zip(_NAMES, _SAVED, strict=True):
@@ -74,12 +83,7 @@ def dump(state: State) -> bytes:
         data = np.ascontiguousarray(values, kind).tobytes()
         parts += (struct.pack("<I", len(data)), data)
     parts += (struct.pack("<I", len(state.first_event)), state.first_event)
-    data = (
-        MAGIC + bytes([VERSION]) + zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(b"".join(parts))
-    )
-    if len(data) > MAX_BYTES:
-        raise StateError(f"a state of {len(data)} bytes is over the limit of {MAX_BYTES}")
-    return data
+    return b"".join(parts)
 
 
 def load(data: bytes) -> State:

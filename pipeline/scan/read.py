@@ -57,7 +57,7 @@ def _open(file: str, progress: Callable[[int], None]) -> AbstractContextManager[
     if file.endswith(".gz"):
         return closing(cast("BinaryIO", gzip.GzipFile(fileobj=counted)))
     if file.endswith(".zst"):
-        return closing(cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(counted, read_across_frames=True)))
+        return closing(cast("BinaryIO", _Zstandard(counted)))
     return closing(counted)
 
 
@@ -72,6 +72,34 @@ class _Counted:
         data = self._stream.read(n)
         self._progress(len(data))
         return data
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Zstandard:
+    """A stream of zstd frames, decoded; EOFError where the last one is cut off (the library's own reader ends silently)."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._decoder: zstandard.ZstdDecompressionObj | None = None
+        self._rest = b""
+
+    def read(self, n: int) -> bytes:
+        """The next bytes, about n or many more; nothing at the end."""
+        while True:
+            data = self._rest or self._stream.read(n >> 3)
+            self._rest = b""
+            if not data:
+                if self._decoder is not None:
+                    raise EOFError("it is cut off within a zstd frame")
+                return b""
+            decoder = self._decoder = self._decoder or zstandard.ZstdDecompressor().decompressobj()
+            out = decoder.decompress(data)
+            if decoder.eof:
+                self._rest, self._decoder = decoder.unused_data, None
+            if out:
+                return out
 
     def close(self) -> None:
         self._stream.close()

@@ -1,0 +1,38 @@
+"""Prints a hash of everything the detector says of a made stream; run by test_same_bytes.py in other interpreters."""
+
+import hashlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+if __name__ == "__main__":  # the checkout, when another Python runs this file
+    sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+
+from streams import block as block_of
+from streams import mixed, times_of
+
+from detectors.detector import Controls, dump, new_state, score
+from detectors.state import dump_raw
+
+
+def digest(n: int) -> str:
+    """SHA-256 over scores, updates and state; without the sizes that zstd gives, which name their library instead."""
+    state, results, updates = score(new_state(), block_of(mixed(n), times_of(n)), None, Controls(1.0, 10_000))
+    sha = hashlib.sha256()
+    for column in (results.score, results.channels, results.surprisal, results.reference_n, results.episode):
+        sha.update(column.astype("<i8").tobytes())
+    for column in (results.extrapolated, results.duplicate, results.reported):
+        sha.update(column.tobytes())
+    for update in updates:
+        said = asdict(update)
+        said["metrics"] = (update.metrics.entropy, update.metrics.permutation_p, update.metrics.window_raw_bytes)
+        sha.update(repr(said).encode())
+    if not updates:
+        raise SystemExit("the made stream has no episode: it shows nothing")
+    dump(state)
+    sha.update(dump_raw(state))
+    return sha.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(digest(int(sys.argv[1])) + "\n")
