@@ -25,9 +25,10 @@ def migrate() -> None:
     owner = settings.database_url.get_secret_value()
     if not owner:
         raise SettingsError("DATABASE_URL is not set: the owner of the schema, for migrations")
+    passwords = role_passwords(settings)
     try:
         with psycopg.connect(owner, autocommit=True, connect_timeout=10) as connection:
-            done = migrate_database(connection, role_passwords(settings))
+            done = migrate_database(connection, passwords)
     except psycopg.OperationalError as error:
         raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL: {_line(error)}") from error
     except psycopg.errors.InsufficientPrivilege as error:

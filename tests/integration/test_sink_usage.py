@@ -210,3 +210,27 @@ def test_waits_for_postgresql_and_loses_nothing(module_broker: Broker, own_postg
     assert process.stop(child) == 0, process.tail(child.log, 3)
     check_books(stack, truth, len(sent) + 10)
     remove_topics(stack)
+
+
+def test_a_broker_killed_and_restarted_loses_nothing(own_broker: Broker, database: Database, tmp_path: Path) -> None:
+    stack = Stack(own_broker, database, tmp_path)
+    topics.apply(stack.settings)
+    organizations = seed(stack, 4)
+    sent, truth = records(organizations, blocks_id(stack), 6_000, 8)
+    produce(stack, USAGE.name, sent[:3_000])
+    child = start_sink(stack)
+    try:
+        wait_for(stack, 1_000)
+        own_broker.kill()
+        own_broker.start()
+        produce(stack, USAGE.name, sent[3_000:])
+        # It may wait, or end with one line for its supervisor to start it again; either way nothing is lost.
+        wait_for(stack, len(sent))
+        if not child.alive():
+            assert child.popen.wait() == 2, process.tail(child.log, 3)
+            child = start_sink(stack)
+            wait_for(stack, len(sent))
+        assert process.stop(child) == 0, process.tail(child.log, 3)
+    finally:
+        stack.end()
+    check_books(stack, truth, len(sent))

@@ -289,7 +289,7 @@ def test_verify_finds_what_a_superuser_changed(books: tuple[Database, Connection
         ("DELETE FROM ledger WHERE seq = 3 AND organization_id = %s", "entries 3 to 3 were removed"),
     ):
         o = organization(owner)
-        write(sink, [anomaly(o, i, START + HOUR_MS + i, stream='quo"te\\ {,}') for i in range(3)])
+        write(sink, [anomaly(o, i, START + HOUR_MS + i, stream='quo"ted\\ {,}') for i in range(3)])
         assert ledger.verify(owner, o) is None
         with owner.transaction():
             owner.execute("SET LOCAL session_replication_role = replica")
