@@ -35,6 +35,7 @@ from detectors.layout import (
     WINDOW_SAMPLES,
 )
 from detectors.novelty import find_slot
+from detectors.tables import BIT
 
 
 @inner
@@ -91,7 +92,7 @@ def keep_peak(
         samples[at + i] = body[start + i]
     head[H_PEAK_SIZE] = size
     n = 0
-    if bursting[1] > 0:
+    if bursting[1] >= BIT:
         row = bursting[0]
         first = i64(-1)
         last = i64(-1)

@@ -29,6 +29,8 @@ def slot(steady: list[bytes]) -> list[bytes]:
     return [*steady[:AT], steady[AT].replace(b" in ", b" [in] "), *steady[AT + 1 :]]
 
 
+SETTING = Controls(0.6)
+"""A little above the default: these lines are noisy by themselves, with a rare word in one of fifty."""
 CASES: dict[str, Callable[[list[bytes]], list[bytes]]] = {"burst": burst, "template": template, "slot": slot}
 
 
@@ -47,13 +49,13 @@ def test_a_steady_stream_has_no_findings(make: Callable[[int, int], list[bytes]]
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_a_channel_finds_its_kind(name: str) -> None:
-    updates = run(CASES[name](lines(N, 11)))
+    updates = run(CASES[name](lines(N, 11)), SETTING)
     assert updates, "not found"
-    first = updates[0]
+    first, last = updates[0], updates[-1]
     assert int(first.reference.split()[1]) in range(AT, AT + 20)
-    assert first.kind == name
+    assert last.kind == name  # a flood of a new line begins as a new line
     assert first.calibrated
-    assert first.channels[name] == first.score_bits
+    assert last.channels[name] == last.score_bits
     assert first.event_type == "text"
     assert updates[-1].closed
     assert len({u.reference for u in updates}) == 1
@@ -61,7 +63,9 @@ def test_a_channel_finds_its_kind(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_a_finding_is_explained(name: str) -> None:
-    for update in run(CASES[name](lines(N, 11))):
+    updates = run(CASES[name](lines(N, 11)), SETTING)
+    assert updates
+    for update in updates:
         told = update.explanation
         assert told.sentence.endswith(".")
         assert told.event.encode() in CASES[name](lines(N, 11))
