@@ -1,0 +1,88 @@
+"""What stories share: a stack with settings that make things happen often, traffic at a pace, waiting while tending."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from confluent_kafka import Producer
+
+from pipeline import kafka
+from pipeline.stack import components, seed
+from pipeline.stack.components import Components
+from schemas.settings import load
+from tests.scenarios import fleet as fleets
+from tests.scenarios import traffic, truth
+from tests.scenarios.fleet import Fleet
+from tests.scenarios.traffic import Published
+from tests.stack.fixtures import scratch
+
+BUSY = {
+    "WORKER_CHECKPOINT_SECONDS": "2",
+    "WORKER_CHECKPOINT_BYTES": "262144",
+    "PACKER_FLUSH_BYTES": "65536",
+    "PACKER_TICK_MS": "500",
+}
+
+WARM = 12_000
+"""Events after which each of the eight streams has seen its first 1,000."""
+
+
+@dataclass
+class Story:
+    """A running stack, an organization, a producer, and what was published."""
+
+    parts: Components
+    fleet: Fleet
+    organization_id: UUID
+    producer: Producer
+    published: Published = field(default_factory=Published)
+    seeds: Iterator[int] = field(default_factory=lambda: itertools.count(100))
+
+
+@contextmanager
+def running() -> Iterator[Story]:
+    """A stack of its own for one story, with nothing of ours started yet."""
+    with scratch() as folder:
+        parts = components.start(folder, "kafka", print)
+        parts.environ.update(BUSY)
+        fleet = Fleet(parts)
+        try:
+            organization_id = seed.organization(parts, "story", datetime.now(UTC)).organization_id
+            yield Story(parts, fleet, organization_id, kafka.producer(load(parts.environ)))
+        finally:
+            fleets.disband(fleet)
+            components.stop(parts)
+
+
+def feed(story: Story, events: int, portion: int = 1_000, burst_rate: float = 0.001) -> None:
+    """Publish about so many events in portions, the fleet tended in between; bursts come once the streams are warm."""
+    organization = str(story.organization_id)
+    quiet = 0 if story.published.events > WARM else 1_500
+    records = traffic.records(organization, events, next(story.seeds), quiet=quiet, burst_rate=burst_rate)
+    while batch := list(itertools.islice(records, portion)):
+        traffic.publish(story.producer, batch, story.published)
+        fleets.tend(story.fleet)
+
+
+def until(story: Story, done: Callable[[], bool], deadline_s: float, what: str) -> None:
+    """Tend the fleet until something holds; fails with `what` after `deadline_s`."""
+    end = time.monotonic() + deadline_s
+    while not done():
+        waiting = {member.program.name: member.pending for member in story.fleet.members if member.pending}
+        assert time.monotonic() < end, f"{what}; still to die: {waiting}"
+        fleets.tend(story.fleet)
+        time.sleep(0.3)
+
+
+def settle(story: Story, deadline_s: float = 180) -> None:
+    """Wait until all that was published is accounted for."""
+    until(
+        story,
+        lambda: truth.complete(story.parts, story.organization_id, story.published),
+        deadline_s,
+        "events are missing",
+    )
