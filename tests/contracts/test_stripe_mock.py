@@ -18,6 +18,7 @@ from billing.plans import latest, plans
 from billing.stripe_prices import sync_meter, sync_plan
 from pipeline.embedded import components, process
 from pipeline.embedded.ports import free_ports
+from schemas.errors import ComponentMissing
 from tests.stack.fixtures import scratch
 from tests.stack.providers import needed
 from tests.stack.stripe import KEY, FakeStripe
@@ -30,7 +31,7 @@ def stripe_mock() -> Iterator[str]:
     """The address of a running stripe-mock."""
     program = needed(_program)
     http, https = free_ports(2)
-    argv = [program, "-http-addr", f"127.0.0.1:{http}", "-https-addr", f"127.0.0.1:{https}"]
+    argv: list[str | Path] = [program, "-http-addr", f"127.0.0.1:{http}", "-https-addr", f"127.0.0.1:{https}"]
     with scratch() as folder:
         child = process.start("stripe-mock", argv, log=folder / "stripe-mock.log")
         try:
@@ -43,7 +44,7 @@ def stripe_mock() -> Iterator[str]:
 def _program() -> Path:
     if found := components.stripe_mock():
         return found
-    raise components.ComponentMissing("stripe-mock is missing: run `make components`")
+    raise ComponentMissing("stripe-mock is missing: run `make components`")
 
 
 def _answers(port: int) -> bool:
@@ -111,7 +112,7 @@ def test_the_story_makes_every_request_that_the_gateway_knows(requests: list[tup
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("POST", "/v1/billing/meter_events", "event_name=a&payload[value]=1&identifer=x"),
+        ("POST", "/v1/billing/meter_events", "event_name=a&payload[value]=1&identification=x"),
         ("POST", "/v1/billing/meters", "display_name=a&event_name=a&default_aggregation[formula]=sum&window=hour"),
         ("POST", "/v1/prices", "product=p&unit_amount=1"),
         ("POST", "/v1/subscriptions", "customer=c&items[0][price]=p&colection_method=send_invoice"),

@@ -145,10 +145,10 @@ class make_world:  # noqa: N801 - a context manager
                 )
                 customers[organization_id] = customer
         self.fake.move(self.start)
-        self.connections = [
-            psycopg.connect(self.database.url(role), autocommit=True) for role in ("driftlock_sink", "driftlock_meter")
-        ]
-        return World(self.fake, *self.connections, stripe, meter, customers, self.start)
+        sink = psycopg.connect(self.database.url("driftlock_sink"), autocommit=True)
+        sender = psycopg.connect(self.database.url("driftlock_meter"), autocommit=True)
+        self.connections = [sink, sender]
+        return World(self.fake, sink, sender, stripe, meter, customers, self.start)
 
     def __exit__(self, *_: object) -> None:
         for connection in self.connections:
