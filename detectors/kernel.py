@@ -58,10 +58,10 @@ from detectors.layout import (
     TOKEN_COLUMNS,
 )
 from detectors.novelty import grow_slots, grow_symbols, score_novelty
+from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
 from detectors.scales import admit, rescale, scaled
-from detectors.tokens import read_event
 
 
 def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure names all sources: see jit.py
@@ -135,7 +135,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             admit(head, Q_BREADTH, breadth, z_breadth)
             admit(head, Q_SLOT, slot, z_slot)
             cube = min(z_slot, i64(1) << 24) >> 4
-            cubed = ((cube * cube) >> 12) * cube >> 11
+            cubed = ((cube * cube) >> 12) * cube >> 10
             score = max(bursts, z_breadth, cubed)
             score = min(score, i64(0x7FFFFFFF))
             surprisal, extrapolated = surprisal_of(head, reference, score)

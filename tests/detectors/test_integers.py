@@ -9,7 +9,9 @@ import detectors
 
 FOLDER = Path(detectors.__file__).parent
 SCORING_PATH = (
-    "burst", "episodes", "evidence", "identity", "kernel", "layout", "logs", "novelty", "reference", "samples", "scales", "state",
+    "burst", "episodes", "evidence", "identity", "kernel", "layout", "logs", "novelty",
+    "objects",
+    "reading", "reference", "samples", "scales", "state",
     "tables", "tokens",
 )  # fmt: skip
 NOT_SCORING = {"__init__", "detector", "jit"}
