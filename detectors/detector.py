@@ -6,6 +6,7 @@ restarts, on the CPU or on what an organization wants reported. Numbers named bi
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -68,17 +69,53 @@ class Controls:
 
 @dataclass(frozen=True)
 class Results:
-    """One row per event. A duplicate has score 0, surprisal 0 and no episode."""
+    """One row per event, int64[n, columns], read by the properties; `opened` counts opened internal episodes by floor(-log2 p).
 
-    score: NDArray[np.int64]
-    channels: NDArray[np.int64]
-    surprisal: NDArray[np.int64]
-    reference_n: NDArray[np.int64]
-    extrapolated: NDArray[np.bool_]
-    duplicate: NDArray[np.bool_]
-    episode: NDArray[np.int64]
-    reported: NDArray[np.bool_]
+    A duplicate has score 0, surprisal 0 and no episode. Columns are cut out when asked for: blocks of few events are frequent.
+    """
+
+    rows: NDArray[np.int64]
     opened: dict[int, int]
+
+    @property
+    def score(self) -> NDArray[np.int64]:
+        """int64[n], bits in 2^-16: the largest channel."""
+        return self.rows[:, at.R_SCORE]
+
+    @property
+    def channels(self) -> NDArray[np.int64]:
+        """int64[n, len(CHANNELS)], bits in 2^-16."""
+        return self.rows[:, at.R_CHANNEL :]
+
+    @property
+    def surprisal(self) -> NDArray[np.int64]:
+        """int64[n]: -log2 p, 2^-16."""
+        return self.rows[:, at.R_SURPRISAL]
+
+    @property
+    def reference_n(self) -> NDArray[np.int64]:
+        """int64[n]: scores in the reference that gave p."""
+        return self.rows[:, at.R_REFERENCE]
+
+    @property
+    def extrapolated(self) -> NDArray[np.bool_]:
+        """bool[n]: p comes from the fitted tail."""
+        return _flag(self.rows, at.F_EXTRAPOLATED)
+
+    @property
+    def duplicate(self) -> NDArray[np.bool_]:
+        """bool[n]: its id is among the stream's last 4,096; not scored."""
+        return _flag(self.rows, at.F_DUPLICATE)
+
+    @property
+    def episode(self) -> NDArray[np.int64]:
+        """int64[n]: number of the internal episode that the event is a member of, or -1."""
+        return self.rows[:, at.R_EPISODE]
+
+    @property
+    def reported(self) -> NDArray[np.bool_]:
+        """bool[n]: a member of an episode that was reported by then."""
+        return _flag(self.rows, at.F_REPORTED)
 
 
 @dataclass(frozen=True)
@@ -143,7 +180,7 @@ def score(
             make_room(state, for_slots=reason == at.GROW_SLOTS)
         elif reason != at.DONE:
             updates.append(_update(state, int(place) - 1, reason))
-    return state, _results(results, opened=opened), updates
+    return state, Results(results, _opened(results) if opened else {}), updates
 
 
 def warm_up() -> None:
@@ -156,6 +193,7 @@ def warm_up() -> None:
     load(dump(state))
 
 
+@lru_cache(maxsize=1024)
 def levels(controls: Controls) -> tuple[int, int]:
     """(least surprisal that is reported, log2 of the daily budget), 2^-16."""
     sensitivity = min(max(int(controls.sensitivity * 1_000_000 + 0.5), 0), 1_000_000)
@@ -178,24 +216,17 @@ def _column(values: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
     return column
 
 
-def _results(rows: NDArray[np.int64], *, opened: bool) -> Results:
-    flags = rows[:, at.R_FLAGS]
+def _flag(rows: NDArray[np.int64], bit: int) -> NDArray[np.bool_]:
+    flags: NDArray[np.bool_] = (rows[:, at.R_FLAGS] & bit) != 0
+    return flags
+
+
+def _opened(rows: NDArray[np.int64]) -> dict[int, int]:
     histogram: dict[int, int] = {}
-    if opened:
-        for bits in rows[:, at.R_OPENED].tolist():
-            if bits >= 0:
-                histogram[bits] = histogram.get(bits, 0) + 1
-    return Results(
-        rows[:, at.R_SCORE],
-        rows[:, at.R_CHANNEL :],
-        rows[:, at.R_SURPRISAL],
-        rows[:, at.R_REFERENCE],
-        (flags & at.F_EXTRAPOLATED) != 0,
-        (flags & at.F_DUPLICATE) != 0,
-        rows[:, at.R_EPISODE],
-        (flags & at.F_REPORTED) != 0,
-        histogram,
-    )
+    for bits in rows[:, at.R_OPENED].tolist():
+        if bits >= 0:
+            histogram[bits] = histogram.get(bits, 0) + 1
+    return histogram
 
 
 def _update(state: State, index: int, reason: int) -> EpisodeUpdate:
