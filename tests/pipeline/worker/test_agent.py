@@ -172,6 +172,18 @@ def test_any_crash_and_any_delivery_says_the_same(
 
 
 @settings(max_examples=8, deadline=None)
+@given(fails_at=st.integers(1, 250), checkpoint_bytes=st.sampled_from([1, 8_000]))
+def test_a_frame_that_was_cancelled_is_not_taken_as_handled(fails_at: int, checkpoint_bytes: int) -> None:
+    outside = Outside(LOG, fails_at=fails_at)
+    one = worker(outside, checkpoint_bytes)
+    try:
+        run(outside, one, list(range(len(LOG))))
+    except Crashed:  # as when partitions move in the middle of a frame: the same worker goes on
+        run(outside, one, [len(LOG) - 1])
+    assert told(outside) == CLEAN
+
+
+@settings(max_examples=8, deadline=None)
 @given(stale=st.integers(10, 100), later=st.integers(1, 9))
 def test_a_stale_state_written_by_a_zombie_is_seen_and_made_good(stale: int, later: int) -> None:
     outside = Outside(LOG)
