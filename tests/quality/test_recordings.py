@@ -33,7 +33,9 @@ def _lines(name: str) -> tuple[Line, ...]:
 def test_the_detector_meets_the_mark(name: str) -> None:
     said = labels.read(RECORDINGS / name)
     verdict = check.judge(said, _lines(name), check.offline(_lines(name)))
-    assert verdict.passed, "\n" + check.table(said, verdict)
+    rows = check.table(said, verdict).splitlines()
+    # Of the one held out only the verdict is told: who knows what was missed there would build for it.
+    assert verdict.passed, "\n" + "\n".join(rows if name == "demo" else rows[-1:])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -160,6 +160,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--found", type=Path, help="JSON lines of anomalies; without it the detector runs here")
+    parser.add_argument("--verdict", action="store_true", help="print the verdict alone: for the recording held out")
     parser.add_argument("--shift", type=float, default=0.0, help="seconds by which --found is later than the recording")
     given = parser.parse_args()
     try:
@@ -170,7 +171,8 @@ def main() -> int:
     found = shifted(_read_found(given.found), given.shift) if given.found else offline(lines)
     said = labels.read(given.folder)
     verdict = judge(said, lines, found)
-    sys.stdout.write(table(said, verdict) + "\n")
+    rows = table(said, verdict).splitlines()
+    sys.stdout.write("\n".join(rows[-1:] if given.verdict else rows) + "\n")
     return 0 if verdict.passed else 1
 
 
