@@ -28,6 +28,7 @@ GO_AT_LEAST = (1, 22)
 MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 HERE = Path(__file__).parent
+OTHER_NUMPY = HERE / "other-numpy.txt"
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,33 @@ def fetch_stripe_mock() -> Path:
     return _stripe_mock_folder() / "stripe-mock"
 
 
+def other_numpy() -> Path | None:
+    """A folder with another numpy than the environment's, for PYTHONPATH, if it is in the cache."""
+    folder = _other_numpy_folder()
+    return folder if folder.is_dir() else None
+
+
+def fetch_other_numpy() -> Path:
+    """A folder with another numpy, by pip if it is not in the cache: results must not depend on numpy's version."""
+    if found := other_numpy():
+        return found
+    with making(_other_numpy_folder()) as folder:
+        asked = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+        _run(
+            [sys.executable, "-m", "pip", "install", *asked, "--target", folder, "-r", OTHER_NUMPY],
+            what="fetching another numpy by pip",
+        )
+    return _other_numpy_folder()
+
+
 def main() -> int:
     """Fetch everything; a line for each component. 2 when one of them can't be had."""
     lacking = 0
-    for name, fetch in (("kafka", fetch_kafka), ("stripe-mock", fetch_stripe_mock)):
+    for name, fetch in (
+        ("kafka", fetch_kafka),
+        ("stripe-mock", fetch_stripe_mock),
+        ("another numpy", fetch_other_numpy),
+    ):
         try:
             print(f"{name}: {fetch()}")  # noqa: T201 a command's output
         except DriftlockError as error:
@@ -162,6 +186,11 @@ def _stripe_mock_folder() -> Path:
     return cache() / f"stripe-mock-{STRIPE_MOCK_VERSION}-{platform.system()}-{platform.machine()}".lower()
 
 
+def _other_numpy_folder() -> Path:
+    version = re.search(r"numpy==(\S+)", OTHER_NUMPY.read_text("ascii"))
+    return cache() / f"numpy-{version[1] if version else ''}-{sys.implementation.cache_tag}-{platform.machine()}"
+
+
 def _check_sums(folder: Path, sums: Path) -> None:
     """`ComponentMissing` unless the folder holds exactly the files of `sums`, with their SHA-256."""
     expected = {name: digest for digest, name in map(str.split, sums.read_text("ascii").splitlines())}
@@ -180,7 +209,9 @@ def _output(command: Sequence[str]) -> str:
     return done.stdout + done.stderr
 
 
-def _run(command: Sequence[str], *, what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+def _run(
+    command: Sequence[str | Path], *, what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env)
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

@@ -8,7 +8,8 @@ from pathlib import Path
 if __name__ == "__main__":  # the checkout, when another Python runs this file
     sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
-from streams import block as block_of
+import numpy as np
+from streams import block as block_of  # type: ignore[import-not-found]
 from streams import mixed, times_of
 
 from detectors.detector import Controls, dump, new_state, score
@@ -21,8 +22,8 @@ def digest(n: int) -> str:
     sha = hashlib.sha256()
     for column in (results.score, results.channels, results.surprisal, results.reference_n, results.episode):
         sha.update(column.astype("<i8").tobytes())
-    for column in (results.extrapolated, results.duplicate, results.reported):
-        sha.update(column.tobytes())
+    for flags in (results.extrapolated, results.duplicate, results.reported):
+        sha.update(flags.tobytes())
     for update in updates:
         said = asdict(update)
         said["metrics"] = (update.metrics.entropy, update.metrics.permutation_p, update.metrics.window_raw_bytes)
@@ -35,4 +36,4 @@ def digest(n: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(digest(int(sys.argv[1])) + "\n")
+    sys.stdout.write((np.__version__ if sys.argv[1] == "version" else digest(int(sys.argv[1]))) + "\n")

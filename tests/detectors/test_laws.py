@@ -1,5 +1,7 @@
 """Laws of the detector: how a stream is cut, saved, loaded or wanted changes nothing."""
 
+from random import Random
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,7 +30,8 @@ def columns(results: Results) -> np.ndarray:
 def told(cuts: list[int], saved: set[int], controls: Controls = EVERYTHING) -> Told:
     """Everything said of the stream when it is cut at `cuts`, and saved and loaded at those of them in `saved`."""
     state = new_state()
-    parts, updates, opened = [], [], {}
+    parts, updates = [], []
+    opened: dict[int, int] = {}
     for start, stop in zip([0, *cuts], [*cuts, N], strict=True):
         if start in saved:
             state = load(dump(state))
@@ -46,7 +49,7 @@ WHOLE = told([], set())
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sets(st.integers(0, N), max_size=40), st.randoms(use_true_random=False))
-def test_any_split_and_any_restart_says_the_same(cuts: set[int], random: object) -> None:
+def test_any_split_and_any_restart_says_the_same(cuts: set[int], random: Random) -> None:
     saved = {c for c in cuts if random.random() < 0.5}
     rows, updates, state, opened = told(sorted(cuts), saved)
     assert rows.tobytes() == WHOLE[0].tobytes()
