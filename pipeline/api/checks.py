@@ -6,6 +6,7 @@ import psycopg
 from confluent_kafka import KafkaException
 
 from pipeline import kafka
+from schemas.errors import DatabaseUnreachable, DriftlockError, SettingsError
 from schemas.settings import Settings
 
 
@@ -21,14 +22,24 @@ def checks(settings: Settings) -> Mapping[str, Callable[[], str]]:
         return ""
 
     def database() -> str:
-        url = settings.database_url_api.get_secret_value()
-        if not url:
-            return "DATABASE_URL_API is not set"
         try:
-            with psycopg.connect(url, connect_timeout=2) as connection:
-                connection.execute("SELECT 1")
-        except psycopg.Error as error:
-            return f"PostgreSQL does not answer: {type(error).__name__}"
+            require_database(settings)
+        except DriftlockError as error:
+            return str(error)
         return ""
 
     return {"kafka": broker, "database": database}
+
+
+def require_database(settings: Settings) -> None:
+    """`SettingsError` or `DatabaseUnreachable`, in one line, unless the database answers the API's own role."""
+    url = settings.database_url_api.get_secret_value()
+    if not url:
+        raise SettingsError("DATABASE_URL_API is not set: the API's own role, driftlock_api")
+    try:
+        with psycopg.connect(url, connect_timeout=2) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error as error:
+        raise DatabaseUnreachable(
+            f"PostgreSQL does not answer at DATABASE_URL_API: {' '.join(str(error).split())}"
+        ) from error

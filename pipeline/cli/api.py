@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from pipeline import kafka, telemetry
+from pipeline.api.checks import checks, require_database
 from schemas.settings import load
 
 
@@ -13,12 +14,12 @@ def run() -> None:
     settings = load(os.environ)
     telemetry.configure(settings, "api")
     kafka.require_broker(settings)
+    require_database(settings)
 
     import uvicorn
 
     from detectors.detector import DETECTOR_VERSION
     from pipeline.api.app import build
-    from pipeline.api.checks import checks
 
     app = build(checks(settings), DETECTOR_VERSION, commit())
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
