@@ -61,7 +61,7 @@ def _watch(
     try:
         while not ended.wait(1.0):
             now = time.monotonic()
-            for line in supervisor.check(watch, now):
+            for line in (*components.revive(parts), *supervisor.check(watch, now)):
                 console.print(line)
             seen = status.look(parts, seen, now)
             if live:

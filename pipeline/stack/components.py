@@ -75,6 +75,22 @@ def start(folder: Path, kind: Kind, say: Say, create_time: Sequence[str] = ()) -
     return Components(folder, chosen, database, stripe, url, environ, ports)
 
 
+def revive(components: Components) -> list[str]:
+    """Start a broker or PostgreSQL that died again, on its ports and data; a line for each."""
+    said = []
+    for one in (components.broker, components.postgres):
+        child: Child | None = getattr(one, "child", None)
+        if child is not None and not child.alive():
+            lost = "" if getattr(one, "durable", True) else "; what it held in memory is lost"
+            said.append(
+                f"{one.name} ended with {child.popen.returncode}, started again{lost}: {process.tail(child.log)}"
+            )
+            one.start()
+    if said and not components.broker.durable:
+        topics.apply(load(components.environ))
+    return said
+
+
 def stop(components: Components) -> None:
     """Stop all three."""
     with ThreadPoolExecutor(3) as pool:

@@ -54,30 +54,43 @@ _COUNTED = {
     "worker": "driftlock_worker_events_total",
     "sink-anomalies": "driftlock_sink_records_total",
     "sink-usage": "driftlock_sink_records_total",
-    "meter": "driftlock_meter_sends_total",
+    "meter": "driftlock_meter_hours_total",
+}
+
+
+_LAG = {
+    "packer": "driftlock_packer_lag_records",
+    "sink-anomalies": "driftlock_sink_lag_records",
+    "sink-usage": "driftlock_sink_lag_records",
+    "meter": "driftlock_meter_waiting_hours",
 }
 
 
 def screen(components: Components, supervisor: Supervisor, seen: Seen, now: float) -> Table:
     """One table: a line for each component and process."""
     table = Table(title="DriftLock", caption=f"logs: {components.logs}   Ctrl-C stops everything")
-    for column in ("process", "state", "handled", "a second", "note"):
-        table.add_column(column, justify="right" if column in {"handled", "a second"} else "left")
-    table.add_row("broker", "up", "", "", f"{components.broker.name} at {components.broker.bootstrap}")
-    table.add_row("PostgreSQL", "up", "", "", f"port {components.postgres.port}")
-    table.add_row("Stripe (fake)", "up" if components.stripe.alive() else "[red]dead", "", "", components.stripe_url)
+    for column in ("process", "state", "handled", "a second", "lag", "note"):
+        table.add_column(column, justify="right" if column in {"handled", "a second", "lag"} else "left")
+    table.add_row("broker", "up", "", "", "", f"{components.broker.name} at {components.broker.bootstrap}")
+    table.add_row("PostgreSQL", "up", "", "", "", f"port {components.postgres.port}")
+    table.add_row(
+        "Stripe (fake)", "up" if components.stripe.alive() else "[red]dead", "", "", "", components.stripe_url
+    )
     packed = seen.values.get("packer", {}).get(_COUNTED["packer"], 0.0)
     scored = seen.values.get("worker", {}).get(_COUNTED["worker"], 0.0)
     for one in supervisor.watched:
         name = one.program.name
         state = "up" if one.restart_at is None else f"[red]dead, again in {max(0.0, one.restart_at - now):.0f} s"
-        handled = seen.values.get(name, {}).get(_COUNTED.get(name, ""), None)
+        values = seen.values.get(name, {})
+        handled = values.get(_COUNTED.get(name, ""))
         note = f"restarted {one.deaths} times; {one.last_words[:80]}" if one.deaths else ""
         if name == "worker" and not note:
-            revisions = seen.values.get(name, {}).get("driftlock_worker_anomaly_revisions_total", 0.0)
-            note = f"anomaly revisions {revisions:.0f}, events not scored yet {max(0.0, packed - scored):.0f}"
+            revisions = values.get("driftlock_worker_anomaly_revisions_total", 0.0)
+            note = f"anomaly revisions {revisions:.0f}"
         if name == "api" and not note:
             note = f"http://127.0.0.1:{components.ports[name]}/readyz"
+        lag = max(0.0, packed - scored) if name == "worker" else values.get(_LAG.get(name, ""))
         rate = f"{seen.rates[name]:.0f}" if name in seen.rates else ""
-        table.add_row(name, state, "" if handled is None else f"{handled:.0f}", rate, note)
+        shown = ["" if value is None else f"{value:.0f}" for value in (handled, lag)]
+        table.add_row(name, state, shown[0], rate, shown[1], note)
     return table
