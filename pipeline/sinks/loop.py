@@ -6,6 +6,7 @@ The offsets that count are in PostgreSQL (offsets.py); Kafka's are advice for wh
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -277,6 +278,9 @@ class _Loop:
         _LOG.warning("Kafka", sink=self._sink.name, reason=failure.str())
 
     def _look(self) -> None:
+        # A topic made again as long as the old one gives nothing to read, and so nothing else would show it.
+        with suppress(BrokerUnreachable):  # an outage is waited out
+            self._require_same_topic()
         for partition, next_offset in self._next.items():
             found = self._consumer.get_watermark_offsets(TopicPartition(self._sink.topic.name, partition), cached=True)
             if found[1] >= 0:
