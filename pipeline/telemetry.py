@@ -5,8 +5,10 @@ A log line holds names, counts, ids and a trace id, never a payload: no function
 
 import json
 import logging
+import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -30,6 +32,29 @@ def _trace_context(_logger: object, _method: str, event: dict[str, Any]) -> dict
     if context.is_valid:
         event.setdefault("trace_id", format(context.trace_id, "032x"))
     return event
+
+
+class Once(logging.Filter):
+    """Lets a line of librdkafka pass once in ten seconds: while a broker is down each client repeats itself many times a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, seconds: float = 10.0) -> None:
+        super().__init__()
+        self._clock, self._seconds = clock, seconds
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is new, numbers apart."""
+        kind = re.sub(r"\d+", "", record.getMessage())[:120]
+        now = self._clock()
+        if now - self._last.get(kind, float("-inf")) < self._seconds:
+            return False
+        if len(self._last) > 1_000:
+            self._last.clear()
+        self._last[kind] = now
+        return True
+
+
+_once = Once()
 
 
 def configure_logging(settings: Settings, process: str) -> None:
@@ -62,6 +87,7 @@ def configure_logging(settings: Settings, process: str) -> None:
     root.setLevel(settings.log_level.upper())
     for noisy in ("aiokafka", "faust", "kafka", "asyncio", "mode", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("pipeline.kafka").addFilter(_once)
     structlog.contextvars.bind_contextvars(process=process, environment=settings.environment)
 
 

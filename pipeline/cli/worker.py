@@ -34,6 +34,6 @@ def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
         accept_new_topic=BLOCKS.name in accept_new_topic,
     )
     telemetry.serve(settings, {"worker": lambda: state.wrong})
-    FaustWorker(
-        app, loglevel="WARN", quiet=True, redirect_stdouts=False, override_logging=False
-    ).execute_from_commandline()
+    process = FaustWorker(app, loglevel="WARN", quiet=True, redirect_stdouts=False, override_logging=False)
+    process.spinner = None  # it writes terminal codes between the log's lines
+    process.execute_from_commandline()
