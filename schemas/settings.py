@@ -90,6 +90,13 @@ class Settings(BaseModel):
     worker_checkpoint_seconds: Annotated[
         int, Field(ge=1, description="seconds between two savings of a partition's states")
     ] = 60
+    worker_resident_streams: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="streams of a partition kept in memory between two savings; others come back from the saved states",
+        ),
+    ] = 1_000
     worker_data_dir: Annotated[str, Field(description="where Faust keeps its files")] = ".driftlock/worker"
     sensitivity: Annotated[
         float, Field(ge=0, le=1, description="0.0 strict to 1.0 sensitive, where an organization sets none")

@@ -17,9 +17,10 @@ from pipeline.crash import crash_point
 from pipeline.worker.outputs import Output, outputs
 from pipeline.worker.partition import Partition
 from pipeline.worker.recovery import ReadFrames, catch_up, restore
-from pipeline.worker.scoring import Scored, score_frame
+from pipeline.worker.scoring import Reference, Scored, score_frame
 from schemas.errors import DriftlockError, TopicRecreated
 from schemas.frames import decode
+from schemas.identity import anomaly_id
 from schemas.topics import BLOCKS
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ class Worker:
     controls: Controls
     checkpoint_bytes: int
     checkpoint_seconds: float
+    resident_streams: int
     accept_new_topic: bool = False
     partitions: dict[int, Partition] = field(default_factory=dict)
     wrong: str = "starting"
@@ -127,6 +129,7 @@ async def save(worker: Worker, partition: Partition) -> None:
     crash_point("worker:after-states")
     key, record = partition.checkpoint(time.monotonic())
     await worker.write(partition.number, key, record)
+    partition.evict(worker.resident_streams)
     SAVED_BYTES.inc(size + len(record))
     crash_point("worker:after-save")
 
@@ -183,6 +186,17 @@ def _measure(worker: Worker, scored: Scored, events: int, size: int, timestamp: 
     INPUT_BYTES.inc(size)
     good = sum(t.scored for t in scored.tallies.values())
     duplicates = sum(t.duplicates for t in scored.tallies.values())
+    for block, update in scored.updates:
+        if update.revision == 1:
+            first = Reference.from_bytes(update.reference)
+            log.info(
+                "anomaly",
+                organization_id=block.organization_id,
+                anomaly_id=str(anomaly_id(block.organization_id, block.stream, first.event_id)),
+                kind=update.kind,
+                severity=update.severity,
+                trace_id=first.trace.split("-")[1] if first.trace and first.trace.count("-") == 3 else None,
+            )
     EVENTS.labels("scored").inc(good)
     EVENTS.labels("duplicate").inc(duplicates)
     EVENTS.labels("dead_letter").inc(sum(len(f.events) for f in scored.failed))

@@ -72,6 +72,7 @@ def build(
         controls=Controls(sensitivity=settings.sensitivity, budget_per_day=settings.false_alarms_per_day),
         checkpoint_bytes=settings.worker_checkpoint_bytes,
         checkpoint_seconds=settings.worker_checkpoint_seconds,
+        resident_streams=settings.worker_resident_streams,
         accept_new_topic=accept_new_topic,
     )
 

@@ -56,8 +56,16 @@ class Partition:
                 # Positions count frames of one topic: after an accepted new topic the state goes on from its beginning.
                 position = saved.position if saved.topic_id == self.topic_id else -1
                 resident = ResidentStream(load(saved.dump), position)
-            self.streams[key] = resident
+        else:
+            del self.streams[key]
+        self.streams[key] = resident  # the last used stands last
         return resident
+
+    def evict(self, kept: int) -> None:
+        """Drop the least used streams down to `kept`: saved ones only, which come back from the table when they are used."""
+        for key in list(self.streams)[: max(0, len(self.streams) - kept)]:
+            if not self.streams[key].dirty:
+                del self.streams[key]
 
     def due(self, now: float, max_bytes: int, max_seconds: float) -> bool:
         """Whether the states should be saved after this frame; `now` is any clock in seconds that never goes back."""

@@ -18,6 +18,7 @@ from schemas.identity import named_event_id, placed_event_id
 
 log = structlog.get_logger(__name__)
 _REFERENCE = struct.Struct("<16sqi")
+_LONGEST_TRACE = 128
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,8 @@ def _events(
     def reference(i: int) -> bytes:
         at = int(chosen[i])
         trace = frame.traces.get((int(frame.events.source[at]), int(frame.events.offset[at])))
+        if trace is not None and len(trace) > _LONGEST_TRACE:
+            trace = None  # no trace context: the producer's own text, which no reference has room for
         return Reference(event_id(frame, block, at, id_ends), number, at, trace).to_bytes()
 
     return Events(

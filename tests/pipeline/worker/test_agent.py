@@ -102,6 +102,7 @@ def worker(outside: Outside, checkpoint_bytes: int, topic_id: str = "blocks-1", 
         controls=Controls(),
         checkpoint_bytes=checkpoint_bytes,
         checkpoint_seconds=3600,
+        resident_streams=1,
         **more,
     )
 
