@@ -84,8 +84,8 @@ class Bench:
         """Events per CPU-second of the worker alone, over what the packer left."""
         return rate(self._watch([WORKER], self.sizes.warm, packed, self.sizes.short_cpu))
 
-    def whole(self) -> Way:
-        """Packer and worker at once, from a filled `events` and an empty `blocks`."""
+    def whole(self, *, slow: bool = False) -> Way:
+        """Packer and worker at once, from a filled `events` and an empty `blocks`; four times as long where it is `slow`."""
         ground.clear(self.settings)
         sizes, bytes_at_save = self.sizes, [0.0, 0.0]
 
@@ -95,7 +95,7 @@ class Bench:
                 bytes_at_save[:] = counts[SAVED], counts[INPUT]
 
         # The worker first: it is imported and compiled when frames come, and both are at work at the same time.
-        spent = self._watch([WORKER, PACKER], sizes.warm, sizes.total, sizes.long_cpu, look)
+        spent = self._watch([WORKER, PACKER], sizes.warm, sizes.total, sizes.long_cpu * (4 if slow else 1), look)
         if dead := ground.messages(self.settings, DEAD_LETTERS.name):
             raise ComponentFailed(f"{dead} dead letters of lines that are all good")
         return Way(

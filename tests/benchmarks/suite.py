@@ -25,6 +25,11 @@ QUICK = Sizes(
     checkpoint_bytes=1 << 20,
     others=(),
 )
+PEERS = {
+    "reader": "confluent-kafka consume(1000) + orjson",
+    "faust": "plain Faust agent, table write and send an event",
+    "zstd": "zstd level 3, line by line",
+}
 RATE, BYTES = "events/CPU-s", "bytes"
 
 Say = Callable[[str], None]
@@ -55,36 +60,44 @@ def measure(broker: Broker, folder: Path, sizes: Sizes, say: Say) -> list[Figure
         take("whole", ways[-1].rate)
         worker, packer = ways[-1].parts
         say(f"  of it worker {worker:,.0f}, packer {packer:,.0f}; {ways[-1].anomalies} revisions of anomalies")
-    middle = {name: median(values) for name, values in taken.items()}
     others = {streams: _whole_at(bench, streams, say) for streams in sizes.others}
-    return _figures(middle, ways, others)
+    return _figures(taken, ways, others)
 
 
 def _whole_at(bench: Bench, streams: int, say: Say) -> Way:
     say(f"publishing {bench.sizes.total:,} lines of {_streams(streams)}")
     ground.fill(bench.settings, bench.sizes.lines, bench.sizes.passes, streams)
-    way = bench.whole()
-    say(f"whole way at {_streams(streams)}: {way.rate:,.0f} {RATE}, parts {[round(p) for p in way.parts]}")
+    way = bench.whole(slow=streams > STREAMS)
+    worker, packer = way.parts
+    say(f"whole way at {_streams(streams)}: {way.rate:,.0f} {RATE}, of it worker {worker:,.0f}, packer {packer:,.0f}")
     return way
 
 
-def _figures(middle: dict[str, float], ways: list[Way], others: dict[int, Way]) -> list[Figure]:
-    reader, reading = "confluent-kafka consume(1000) + orjson", middle["reader"]
-    plain, faust = "plain Faust agent, table write and send an event", middle["faust"]
+def _figures(taken: dict[str, list[float]], ways: list[Way], others: dict[int, Way]) -> list[Figure]:
+    whole, faust = _middle(taken["whole"], taken["faust"])
     void = f"the plain Faust agent makes only {faust:,.0f} events a CPU-second" if faust < LEAST_OF_FAUST else ""
+    usual = median(taken["whole"])
     most = max(ways, key=lambda w: w.saved / (w.scored or 1))
     return [
-        Figure("packer", middle["packer"], RATE, reader, reading, mark=0.333),
-        Figure("detector", middle["detector"], RATE, "zstd level 3, line by line", middle["zstd"]),
-        Figure("worker", middle["worker"], RATE, reader, reading),
-        Figure("whole way", middle["whole"], RATE, plain, faust, mark=10, void=void),
-        Figure("whole way beside reading", middle["whole"], RATE, reader, reading),
-        *(
-            Figure(f"whole way, {_streams(n)}", way.rate, RATE, _streams(STREAMS), middle["whole"])
-            for n, way in others.items()
-        ),
+        Figure("packer", *_beside(taken, "packer", "reader"), mark=0.333),
+        Figure("detector", *_beside(taken, "detector", "zstd")),
+        Figure("worker", *_beside(taken, "worker", "reader")),
+        Figure("whole way", whole, RATE, PEERS["faust"], faust, mark=10, void=void),
+        Figure("whole way beside reading", *_beside(taken, "whole", "reader")),
+        *(Figure(f"whole way, {_streams(n)}", w.rate, RATE, _streams(STREAMS), usual) for n, w in others.items()),
         *(_changelog(n, way) for n, way in sorted({**others, STREAMS: most}.items())),
     ]
+
+
+def _beside(taken: dict[str, list[float]], name: str, peer: str) -> tuple[float, str, str, float]:
+    value, peer_value = _middle(taken[name], taken[peer])
+    return value, RATE, PEERS[peer], peer_value
+
+
+def _middle(values: list[float], peers: list[float]) -> tuple[float, float]:
+    """Value and peer of the round with the median ratio: the machine may be faster in one round than in the next."""
+    pairs = sorted(zip(values, peers, strict=True), key=lambda pair: pair[0] / pair[1])
+    return pairs[len(pairs) // 2]
 
 
 def _streams(count: int) -> str:
