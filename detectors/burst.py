@@ -8,6 +8,7 @@ from detectors.jit import Ints, Longs, Shorts, i64, inner
 from detectors.layout import (
     BUCKETS,
     C_BURST,
+    CONTEXTS,
     H_ADMITTED,
     H_CODE,
     H_EVENT_AT,
@@ -29,6 +30,7 @@ from detectors.layout import (
 )
 from detectors.logs import log2
 from detectors.scales import admit, scaled
+from detectors.tokens import MASK
 
 
 @inner
@@ -42,6 +44,40 @@ def unique(head: Longs, buckets: Longs, burst: Longs, c: Longs) -> None:
         if word & ~LOW24 != stamp:
             buckets[bucket, 1] = (word & LOW24) | stamp
             burst[n, 0] = bucket
+            burst[n, 1] = burst[i, 1]
+            n += 1
+    c[C_BURST] = n
+
+
+@inner
+def is_category(contexts: Longs, context: int, value: int) -> bool:
+    """Learn a number in its context (the word before it, or its path); whether its values were a category there before.
+
+    A category returns to its few values: d different ones in at least d^2 changes, at most 32 of 64 hashed. A clock changes
+    d times, and an identifier's values are many.
+    """
+    at = context & (CONTEXTS - 1)
+    seen = contexts[at, 0]
+    word = contexts[at, 1]
+    changes = word & MASK
+    different = 0
+    bits = seen
+    while bits != 0:
+        bits &= bits - 1
+        different += 1
+    contexts[at, 0] = seen | (i64(1) << (value >> 8 & 63))
+    if (word >> 32) != (value & 0x7FFFFFFF):
+        contexts[at, 1] = ((value & 0x7FFFFFFF) << 32) | min(changes + 1, i64(MASK))
+    return different <= 32 and different * different <= changes
+
+
+@inner
+def choose(contexts: Longs, burst: Longs, c: Longs) -> None:
+    """Drop the numbers that are no category in their context."""
+    n = 0
+    for i in range(c[C_BURST]):
+        if burst[i, 2] < 0 or is_category(contexts, burst[i, 2], burst[i, 0]):
+            burst[n, 0] = burst[i, 0]
             burst[n, 1] = burst[i, 1]
             n += 1
     c[C_BURST] = n
@@ -92,9 +128,10 @@ def enter(head: Longs, buckets: Longs, ring: Shorts, places: Ints, burst: Longs,
 
 @inner
 def score_burst(
-    head: Longs, buckets: Longs, ring: Shorts, places: Ints, burst: Longs, c: Longs, evidence: Longs
+    head: Longs, buckets: Longs, contexts: Longs, ring: Shorts, places: Ints, burst: Longs, c: Longs, evidence: Longs
 ) -> int:
     """z of the event (mean over the windows old enough), 2^-16; `evidence` gets (row, bits, seen, of, expected) of its worst token."""
+    choose(contexts, burst, c)
     unique(head, buckets, burst, c)
     n = c[C_BURST]
     enter(head, buckets, ring, places, burst, n)

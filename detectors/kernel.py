@@ -69,6 +69,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
     def run(
         head: Longs,
         buckets: Longs,
+        contexts: Longs,
         places: Ints,
         ring: Shorts,
         slots: Ints,
@@ -95,7 +96,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                     return i64(i), i64(DISORDER)
                 last = offsets[i]
         tok = np.empty((MAX_TOKENS, TOKEN_COLUMNS), np.int64)
-        burst = np.empty((BURST_TOKENS, 2), np.int64)
+        burst = np.empty((BURST_TOKENS, 3), np.int64)
         c = np.zeros(8, np.int64)
         costs = np.zeros(MAX_TOKENS + 2, np.int64)
         bursting = np.zeros(5, np.int64)
@@ -128,7 +129,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 rescale(head)
             head[H_EVENTS] += 1
             head[H_TIME] = max(head[H_TIME], times[i])
-            bursts = score_burst(head, buckets, ring, places, burst, c, bursting)
+            bursts = score_burst(head, buckets, contexts, ring, places, burst, c, bursting)
             breadth, slot = score_novelty(head, slots, symbols, tok, c, costs)
             z_breadth = scaled(head, Q_BREADTH, breadth)
             z_slot = scaled(head, Q_SLOT, slot)

@@ -16,6 +16,8 @@ LONG_MAX = 1 << 30
 RING = 32768
 RING_EVENTS = 2048
 BURST_TOKENS = 128
+# contexts of numbers, int64[CONTEXTS, 2]: which of 64 hashed values were seen | changes (32 bits) and the last value's hash (32)
+CONTEXTS = 1024
 
 # ---- tokens of one event, int64[MAX_TOKENS, 7]
 MAX_TOKENS = 256

@@ -112,9 +112,9 @@ def add_value(body: Bytes, start: int, end: int, path: int, kind: int, tok: Long
         tok[row, T_FIELD] = c[C_FIELDS]
         c[C_TOKENS] = row + 1
         if small >= 0:
-            add_burst(burst, c, mix(path, raw), row)
+            add_burst(burst, c, mix(path, raw), row, -1)
     elif small >= 0:
-        add_burst(burst, c, mix(path, raw), -1)
+        add_burst(burst, c, mix(path, raw), -1, -1)
     c[C_FIELDS] += 1
 
 
@@ -125,7 +125,7 @@ def add_string(body: Bytes, start: int, end: int, path: int, tok: Longs, burst: 
     for i in range(start, end):
         raw = ((raw ^ i64(body[i])) * 16777619) & MASK
     row = c[C_TOKENS]
-    add_burst(burst, c, mix(path, raw), row if row < MAX_TOKENS else -1)
+    add_burst(burst, c, mix(path, raw), row if row < MAX_TOKENS else -1, -1)
     template = scan_words(body, start, end, path, c[C_FIELDS], 0, tok, burst, c)
     c[C_TEMPLATE] = (c[C_TEMPLATE] + mix(path, template)) & MASK
     c[C_STRUCTURE] = (c[C_STRUCTURE] + mix(path, 30)) & MASK

@@ -17,11 +17,11 @@ def read_event(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: L
     if i < end and body[i] == 123:
         if scan_json(body, i, end, tok, burst, c):
             c[C_JSON] = 1
-            add_burst(burst, c, mix(c[C_TEMPLATE], 5), -1)
+            add_burst(burst, c, mix(c[C_TEMPLATE], 5), -1, -1)
             return
         for k in range(len(c)):
             c[k] = 0
     c[C_TEMPLATE] = scan_words(body, start, end, SEED, 0, 1, tok, burst, c)
     c[C_FIELDS] = 1
     c[C_HAS_TEXT] = 1
-    add_burst(burst, c, mix(c[C_TEMPLATE], 5), -1)
+    add_burst(burst, c, mix(c[C_TEMPLATE], 5), -1, -1)

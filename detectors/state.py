@@ -14,8 +14,8 @@ VERSION = 1
 MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
-_NAMES = ("head", "buckets", "places", "ring", "slots", "symbols", "reference", "samples", "ids")
-_SAVED = ("<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8")
+_NAMES = ("head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids")
+_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8")
 
 
 class StateError(ValueError):
@@ -28,6 +28,7 @@ class State:
 
     head: NDArray[np.int64]
     buckets: NDArray[np.int64]
+    contexts: NDArray[np.int64]
     places: NDArray[np.int32]
     ring: NDArray[np.uint16]
     slots: NDArray[np.int32]
@@ -46,6 +47,7 @@ def new_state() -> State:
     return State(
         head,
         np.zeros((at.BUCKETS, 2), np.int64),
+        np.zeros((at.CONTEXTS, 2), np.int64),
         np.zeros(at.RING_EVENTS, np.int32),
         np.zeros(at.RING, np.uint16),
         np.zeros(at.SLOTS_FIRST * at.SLOT_COLUMNS, np.int32),
@@ -74,6 +76,8 @@ def dump_raw(state: State) -> bytes:
         values = getattr(state, name)
         if name == "buckets":
             values = np.stack((values[:, 0], values[:, 1] & at.LOW24))  # the stamp means nothing outside this process
+        elif name == "contexts":
+            values = values.T  # like beside like compresses better
         elif name == "reference":
             values = np.concatenate((values[:n], values[2 * at.REFERENCE :]))  # its sorted half is made again
         elif name == "symbols":
@@ -116,18 +120,19 @@ def _parse(raw: bytes) -> State:
         raise ValueError("its head has another size")
     state.head[:] = head
     state.buckets[:, :] = np.frombuffer(fields[1], "<i8").reshape(2, at.BUCKETS).T
-    state.places[:] = np.frombuffer(fields[2], "<i4")
-    state.ring[:] = np.frombuffer(fields[3], "<u2")
-    state.slots = np.frombuffer(fields[4], "<i4").astype(np.int32)
-    symbols = np.frombuffer(fields[5], "<i4").reshape(2, -1).astype(np.int64)
+    state.contexts[:, :] = np.frombuffer(fields[2], "<i8").reshape(2, at.CONTEXTS).T
+    state.places[:] = np.frombuffer(fields[3], "<i4")
+    state.ring[:] = np.frombuffer(fields[4], "<u2")
+    state.slots = np.frombuffer(fields[5], "<i4").astype(np.int32)
+    symbols = np.frombuffer(fields[6], "<i4").reshape(2, -1).astype(np.int64)
     state.symbols = (symbols[0] << at.COUNT_BITS) | symbols[1]
     n = int(head[at.H_REF_N])
-    reference = np.frombuffer(fields[6], "<i4")
+    reference = np.frombuffer(fields[7], "<i4")
     state.reference[:n] = reference[:n]
     state.reference[at.REFERENCE : at.REFERENCE + n] = np.sort(reference[:n])
     state.reference[2 * at.REFERENCE :] = reference[n:]
-    state.samples[:] = np.frombuffer(fields[7], "<u1")
-    ids = np.frombuffer(fields[8], "<i8")
+    state.samples[:] = np.frombuffer(fields[8], "<u1")
+    ids = np.frombuffer(fields[9], "<i8")
     if len(state.slots) // at.SLOT_COLUMNS not in (64, 128, 256, 512) or len(state.symbols) not in (1024, 4096, 16384):
         raise ValueError("its tables have sizes that this release does not make")
     if len(ids) != head[at.H_IDS] or len(ids) > at.ID_RING:
@@ -136,7 +141,7 @@ def _parse(raw: bytes) -> State:
         room_for_ids(state)
         state.ids[: len(ids)] = ids
         reindex(state.head, state.ids, state.index)
-    state.first_event = fields[9]
+    state.first_event = fields[10]
     return state
 
 

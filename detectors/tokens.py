@@ -64,12 +64,13 @@ def mix(h: int, v: int) -> int:
 
 
 @inner
-def add_burst(burst: Longs, c: Longs, h: int, row: int) -> None:
-    """Note a token for the burst channel; `row` is its row, -1 for the template."""
+def add_burst(burst: Longs, c: Longs, h: int, row: int, context: int) -> None:
+    """Note a token for the burst channel; `row` is its row, -1 for the template; `context` that of a number, else -1."""
     n = c[C_BURST]
     if n < BURST_TOKENS:
         burst[n, 0] = h
         burst[n, 1] = row
+        burst[n, 2] = context
         c[C_BURST] = n + 1
 
 
@@ -85,6 +86,7 @@ def scan_words(
     i = start
     position = 0
     template = i64(SEED)
+    before = i64(SEED)
     structure = i64(SEED)
     while i < end:
         kind = KIND[body[i]]
@@ -127,7 +129,7 @@ def scan_words(
                 if run_length > 0:
                     if run_digits == 0:
                         if text:
-                            add_burst(burst, c, mix(run, 7), c[C_TOKENS])
+                            add_burst(burst, c, mix(run, 7), c[C_TOKENS] if position < MAX_WORDS else -1, -1)
                         mask = mix(mask, run)
                         coarse = mix(coarse, run)
                     else:
@@ -160,10 +162,9 @@ def scan_words(
             tok[row, T_END] = i
             tok[row, T_FIELD] = field
             c[C_TOKENS] = row + 1
-            if text and has_digit and i - word <= 3:
-                add_burst(burst, c, mix(raw, 7), row)
-        elif text:
-            add_burst(burst, c, mix(raw, 7), -1)
+        if text and has_digit:
+            add_burst(burst, c, mix(raw, 7), row if position < MAX_WORDS else -1, mix(before, mask))
+        before = mask
         position += 1
     if i < end:
         rest = i64(SEED)
@@ -172,7 +173,7 @@ def scan_words(
             i += 1
         template = mix(template, KEY_REST)
         if text:
-            add_burst(burst, c, rest, -1)
+            add_burst(burst, c, rest, -1, -1)
     if text:
         c[C_STRUCTURE] = structure
     c[C_WORDS] = position
