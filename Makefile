@@ -3,11 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-contracts check components bench record lock clean
+.PHONY: help venv demo test test-kills test-postgres test-contracts check components bench record lock clean
 
 BIN := .venv/bin
 BUILT := .venv/.built
 PYTEST := $(BIN)/python -m pytest
+# What rests on PostgreSQL's own behaviour: run on its second version too.
+ON_POSTGRES := $(addprefix tests/integration/test_,migrations.py row_security.py usage_booking.py)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -34,8 +36,12 @@ test: $(BUILT)  ## every test but the full matrix of kills; what needs a compone
 test-kills: $(BUILT)  ## the full matrix of kills
 	$(PYTEST) -m kills
 
+test-postgres: $(BUILT)  ## what rests on PostgreSQL's own behaviour, on Debian's version
+	DRIFTLOCK_POSTGRES=debian $(PYTEST) $(ON_POSTGRES)
+
 test-contracts: $(BUILT)  ## the laws that every provider, version and implementation must pass
 	$(PYTEST) tests/contracts
+	$(MAKE) --no-print-directory test-postgres
 
 check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeVar
 
 import pytest
 
-from pipeline.embedded import kafka, postgres
+from pipeline.embedded import kafka, postgres, postgres_programs
 from pipeline.embedded.broker import Broker
 from schemas.errors import ComponentMissing
 from tests.stack import containers
@@ -56,8 +56,11 @@ def new_broker(folder: Path) -> Broker:
 
 
 def new_postgres(folder: Path) -> Server:
-    """A PostgreSQL, not started."""
-    return containers.new_postgres() if kind() == "containers" else postgres.new(folder / "postgres", fast=True)
+    """A PostgreSQL, not started. DRIFTLOCK_POSTGRES=debian: Debian's version instead of the bundled one."""
+    if kind() == "containers":
+        return containers.new_postgres()
+    programs = postgres_programs.debian() if os.environ.get("DRIFTLOCK_POSTGRES") == "debian" else None
+    return postgres.new(folder / "postgres", programs=programs, fast=True)
 
 
 def needed(make: Callable[[], T]) -> T:
