@@ -17,7 +17,8 @@ from pipeline.embedded.ports import LOOPBACK
 from pipeline.embedded.process import Child
 from schemas.errors import ComponentFailed
 
-EVERY_S = 0.25
+EVERY_S = 0.1
+LEAST_CPU = 0.1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -92,8 +93,10 @@ def watch(
             if point.events >= warm:
                 firsts.setdefault(number, point)
         spent = [Spent(firsts[n], p) for n, p in enumerate(points) if n in firsts]
-        if len(spent) == len(running) and all(s.events > 0 for s in spent):
+        if len(spent) == len(running):
             done = all(p.events >= total for p in points)
+            if done and any(s.cpu < LEAST_CPU for s in spent):
+                raise ComponentFailed(f"{total:.0f} events are too few to measure: all done within {LEAST_CPU} CPU-s")
             if done or sum(s.cpu for s in spent) >= cpu:
                 return spent
         time.sleep(EVERY_S)

@@ -15,13 +15,13 @@ STREAMS = 100
 
 LEAST_OF_FAUST = 2_000.0
 QUICK = Sizes(
-    lines=30_000,
+    lines=100_000,
     passes=1,
     rounds=1,
     warm=5_000,
     warm_faust=500,
-    long_cpu=2.0,
-    short_cpu=0.5,
+    long_cpu=1.5,
+    short_cpu=1.0,
     checkpoint_bytes=1 << 20,
     others=(),
 )
