@@ -65,6 +65,7 @@ STATES = Topic(
     f"{WORKER_APP}-states-changelog",
     "organization_id/stream",
     "the workers' saved stream states (changelog of the Faust table `states`)",
+    max_message_bytes=4 * MIB,
     compacted=True,
     log_append_time=False,
     extra={"min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(64 * MIB)},

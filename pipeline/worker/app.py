@@ -15,7 +15,7 @@ from pipeline.worker.agent import Worker, keep_only, run
 from pipeline.worker.outputs import Output
 from pipeline.worker.recovery import ReadFrames
 from schemas.settings import Settings
-from schemas.topics import ANOMALIES, BLOCKS, DEAD_LETTERS, MIB, TRACE_HEADER, USAGE, WORKER_APP
+from schemas.topics import ANOMALIES, BLOCKS, DEAD_LETTERS, STATES, TRACE_HEADER, USAGE, WORKER_APP
 
 
 def build(
@@ -33,7 +33,7 @@ def build(
         consumer_max_fetch_size=BLOCKS.max_message_bytes,
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
-        producer_max_request_size=4 * MIB,
+        producer_max_request_size=STATES.max_message_bytes,
         datadir=Path(settings.worker_data_dir).absolute(),
         store="memory://",
         stream_buffer_maxsize=16,
