@@ -96,7 +96,7 @@ class Settings(BaseModel):
             ge=1,
             description="streams of a partition kept in memory between two savings; others come back from the saved states",
         ),
-    ] = 1_000
+    ] = 500
     worker_data_dir: Annotated[str, Field(description="where Faust keeps its files")] = ".driftlock/worker"
     sensitivity: Annotated[
         float, Field(ge=0, le=1, description="0.0 strict to 1.0 sensitive, where an organization sets none")
