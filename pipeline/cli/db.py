@@ -2,17 +2,14 @@
 
 import os
 import sys
-from datetime import UTC, datetime
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from billing import plans
+from pipeline.schema import migrate_database
 from schemas import migrations
 from schemas.errors import DatabaseUnreachable, SettingsError
 from schemas.settings import Settings, load
-
-MONTHS_AHEAD = 3
 
 
 def migrate() -> None:
@@ -34,17 +31,6 @@ def migrate() -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         raise SettingsError(f"the role of DATABASE_URL may not do this: {_line(error)}") from error
     sys.stdout.write(f"applied: {', '.join(done)}\n" if done else "nothing to apply: the schema is up to date\n")
-
-
-def migrate_database(connection: psycopg.Connection, passwords: dict[str, str]) -> tuple[str, ...]:
-    """Schema, roles, plans and the coming months' partitions; the names of the migrations applied now.
-
-    `connection` is in autocommit mode, as the owner of the schema.
-    """
-    done = migrations.apply(connection, passwords)
-    plans.store(connection)
-    connection.execute("SELECT create_anomaly_partitions(%s, %s)", (datetime.now(UTC), MONTHS_AHEAD))
-    return done
 
 
 def role_passwords(settings: Settings) -> dict[str, str]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg
 
 from pipeline import topics
-from pipeline.cli.db import migrate_database
 from pipeline.embedded import broker, postgres, process
 from pipeline.embedded.broker import Broker, Kind
 from pipeline.embedded.ports import LOOPBACK, free_ports
 from pipeline.embedded.postgres import Postgres
 from pipeline.embedded.process import Child
+from pipeline.schema import migrate_database
 from pipeline.stack.processes import PROGRAMS, Program
 from schemas.migrations import ROLES
 from schemas.settings import load

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from pipeline.cli.db import migrate_database
+from pipeline.schema import migrate_database
 from schemas.migrations import ROLES
 from tests.stack.fixtures import fresh_database
 from tests.stack.providers import Server
