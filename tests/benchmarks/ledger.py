@@ -18,8 +18,8 @@ from pathlib import Path
 import psycopg
 
 from billing import accounts
-from pipeline.cli.db import migrate_database
 from pipeline.embedded import postgres
+from pipeline.schema import migrate_database
 from pipeline.sinks.sink import Record
 from pipeline.sinks.usage import write
 from schemas.migrations import ROLES
