@@ -130,13 +130,15 @@ def enter(head: Longs, buckets: Longs, ring: Shorts, places: Ints, burst: Longs,
 def score_burst(
     head: Longs, buckets: Longs, contexts: Longs, ring: Shorts, places: Ints, burst: Longs, c: Longs, evidence: Longs
 ) -> int:
-    """z of the event (mean over the windows old enough), 2^-16; `evidence` gets (row, bits, seen, of, expected) of its worst token."""
+    """z of the event (the larger of mean and median of the windows), 2^-16; `evidence` gets (row, bits, seen, of, expected) of its worst token."""
     choose(contexts, burst, c)
     unique(head, buckets, burst, c)
     n = c[C_BURST]
     enter(head, buckets, ring, places, burst, n)
     total = i64(0)
     old_enough = 0
+    largest = i64(0)
+    least = i64(1) << 40
     strongest = i64(-1)
     evidence[0] = -1
     evidence[1] = 0
@@ -175,6 +177,10 @@ def score_burst(
         z = scaled(head, w, worst)
         admit(head, w, worst, z)
         total += z
+        largest = max(largest, z)
+        least = min(least, z)
+    if old_enough == N_WINDOWS:
+        return max(total // old_enough, total - largest - least)  # seen by two windows it counts whole, by one a third
     return total // old_enough if old_enough else total
 
 
