@@ -7,6 +7,7 @@ import argparse
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -30,13 +31,13 @@ def main() -> int:
     sizes = QUICK if given.quick else Sizes()
     if given.rounds:
         sizes = replace(sizes, rounds=given.rounds)
-    progress = Console(stderr=True, highlight=False)
+    progress = partial(Console(stderr=True, highlight=False).print, soft_wrap=True)
     try:
         with tempfile.TemporaryDirectory(prefix="driftlock-bench-") as name:
             broker = kafka.new(Path(name) / "broker")
             try:
                 broker.start()
-                figures = measure(broker, Path(name), sizes, progress.print)
+                figures = measure(broker, Path(name), sizes, progress)
             finally:
                 broker.stop()
     except (DriftlockError, KafkaException) as error:
