@@ -1,10 +1,11 @@
 """Clients of Kafka as the settings say: one place for security, identity of topics, and the first question to a broker."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import methodcaller
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnreachable, MissingTopic
@@ -15,6 +16,11 @@ _NOTHING: Mapping[str, Any] = {}
 _LOG = logging.getLogger("pipeline.kafka")
 # librdkafka calls the guarantee that we ask for experimental, at each start.
 _LOG.addFilter(lambda record: "enable.gapless.guarantee" not in record.getMessage())
+
+# Any producer can send a header whose name is not UTF-8. The client then fails, but gives a list all the same, which ends
+# the process when it is read; and the interpreter's short way to call a method does not see that it failed: this one does,
+# and raises SystemError. Then `set_headers`, so that nobody reads that list.
+headers_of: Callable[[Message], Any] = methodcaller("headers")
 
 # Room over the largest message of the list of topics (dead letters: 20 MiB) for the request around it.
 MAX_REQUEST_BYTES = 24 * MIB
@@ -88,6 +94,15 @@ def producer(settings: Settings, extra: Mapping[str, Any] = _NOTHING) -> Produce
         },
         logger=_LOG,
     )
+
+
+def headers(message: Message) -> Any:
+    """The headers of a record, bytes where the client's annotations say str; none where the name of one is not UTF-8."""
+    try:
+        return headers_of(message) or ()
+    except SystemError:
+        message.set_headers([])
+        return ()
 
 
 def admin(settings: Settings) -> AdminClient:

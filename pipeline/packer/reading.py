@@ -7,6 +7,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from pipeline.kafka import headers_of
 from pipeline.packer import control as controls
 from pipeline.packer.control import Control
 from pipeline.packer.dead import Origin, dead_letter
@@ -40,7 +41,7 @@ class Reader:
         self._version = -1
         self._asked = False
 
-    def take(self, messages: list[Message], failed: Callable[[Message, Source | None], None]) -> None:
+    def take(self, messages: list[Message], failed: Callable[[Message, Source | None], None]) -> None:  # noqa: C901 one loop
         """Take records; a message that is an error of the client goes to `failed`.
 
         Records of partitions that are not ours any more, and those before the next place to read, are left out.
@@ -63,7 +64,13 @@ class Reader:
             offset = message.offset()
             if source is None or offset < source.offset:  # type: ignore[operator]
                 continue
-            now = message.headers()
+            try:
+                now = headers_of(message)
+            except SystemError:
+                message.set_headers([])
+                self._unreadable(source, message)
+                streams = None
+                continue
             if streams is None or now != headers:
                 headers = now
                 route = self._route(source, headers)
@@ -167,6 +174,15 @@ class Reader:
         elif isinstance(parsed, str):
             self._bury(source, message, (0, "control", parsed, message.value() or b""))
         source.offset, source.index = source.offset + 1, 0
+        if self.pending.cost >= self._limit:
+            self._flush()
+
+    def _unreadable(self, source: Source, message: Message) -> None:
+        """A record with the name of a header that is not UTF-8, which Kafka allows and its client can't tell."""
+        source.offset, source.index = message.offset() or 0, 0
+        source.read_to, source.at_end = message.timestamp()[1], False
+        self._bury(source, message, (0, "headers", "the name of a header is not UTF-8", message.value() or b""))
+        source.offset += 1
         if self.pending.cost >= self._limit:
             self._flush()
 

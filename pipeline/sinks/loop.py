@@ -182,8 +182,7 @@ class _Loop:
             self._look()
 
     def _record(self, message: Message) -> Record:
-        headers: Any = message.headers()  # the annotations of confluent_kafka say str where there are bytes
-        key: Any = message.key()
+        key: Any = message.key()  # the annotations of confluent_kafka say str where there are bytes
         value: Any = message.value()
         return Record(
             self._topic_id,
@@ -192,7 +191,7 @@ class _Loop:
             message.timestamp()[1],
             key,
             value,
-            tuple(headers or ()),
+            tuple(kafka.headers(message)),
         )
 
     def _store(self, records: Sequence[Record]) -> None:

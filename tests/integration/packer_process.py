@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,22 @@ ORGANIZATION = "00000000-0000-5000-8000-000000000001"
 SECOND = "00000000-0000-5000-8000-000000000002"
 Headers = list[tuple[str, bytes | str | None]]
 HEADERS: Headers = [("x-organization-id", ORGANIZATION.encode())]
+
+# Confluent's client refuses to send such a name; aiokafka's in plain Python encodes it by a method of its own.
+_BAD_HEADER = """
+import asyncio, sys
+from aiokafka import AIOKafkaProducer
+
+class Name(str):
+    def encode(self, *_):
+        return b"\\xff\\xfe"
+
+async def main():
+    async with AIOKafkaProducer(bootstrap_servers=sys.argv[1]) as producer:
+        await producer.send_and_wait("events", sys.argv[2].encode(), partition=0, headers=[(Name("x"), b"1")])
+
+asyncio.run(main())
+"""
 
 Taken = list[tuple[str, str, bytes]]
 """What agents take: (organization, stream, body), in the order of each partition."""
@@ -84,6 +101,12 @@ class Stage:
         for value in values:
             producer.produce(topic, value, key, partition, headers=headers)
         assert producer.flush(60) == 0
+
+    def send_bad_header(self, value: bytes) -> None:
+        """Publish to partition 0 of `events` a record with the name of a header that is not UTF-8."""
+        environ = {**os.environ, "AIOKAFKA_NO_EXTENSIONS": "1"}
+        command = [sys.executable, "-W", "ignore", "-c", _BAD_HEADER, self.broker.bootstrap, value.decode()]
+        subprocess.run(command, env=environ, check=True, timeout=60)
 
     def taken(self) -> tuple[Taken, dict[tuple[str, int], Place]]:
         """What agents take of `blocks` so far, and the places they expect next; all partitions expect the same."""

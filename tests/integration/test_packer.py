@@ -45,8 +45,9 @@ def test_whatever_arrives_becomes_events_or_dead_letters(own_broker: Broker, tmp
         nobodies: list[Headers] = [[], [("x-organization-id", b"me")], [("x-organization-id", unknown)]]
         for header in nobodies:
             here.send("events", [b'{"who":1}'], headers=header, partition=1)
+        here.send_bad_header(b"a bad header")
         one = here.packer()
-        until(lambda: len(here.dead()) == 9)
+        until(lambda: len(here.dead()) == 10)
         until(lambda: len(here.taken()[0]) == 50 * len(codecs) + 3002)
         # Made a moment before its event: known all the same.
         newcomer = ORGANIZATION[:-1] + "9"
@@ -60,10 +61,11 @@ def test_whatever_arrives_becomes_events_or_dead_letters(own_broker: Broker, tmp
         assert streams == {**dict.fromkeys(codecs, 50), "m0": 1000, "m1": 1000, "m2": 1000, "text": 1, "default": 2}
         assert [orjson.loads(body)["n"] for _, stream, body in taken if stream == "m1"] == list(range(1, 3000, 3))
         dead = here.dead()
-        assert len(dead) == 9
+        assert len(dead) == 10
         bodies = [base64.b64decode(letter.body) for letter in dead.values()]
         assert ten_megabytes in bodies
         assert b"\xff\xfe" in bodies
+        assert b"a bad header" in bodies
 
 
 def test_every_event_once_whoever_dies(own_broker: Broker, tmp_path: Path) -> None:
