@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -56,7 +56,12 @@ def load(connection: Connection, organization_ids: Iterable[UUID]) -> Periods:
         (sorted(set(organization_ids)),),
     ):
         organization_id, starts_at, ends_at, *rest = row
-        found[organization_id].append(Period(organization_id, milliseconds(starts_at), milliseconds(ends_at), *rest))
+        period = Period(organization_id, milliseconds(starts_at), milliseconds(ends_at), *rest)
+        earlier = found[organization_id]
+        if earlier and earlier[-1].subscription_id is None and period.subscription_id is None:
+            # Free periods in a row have the anchor of the first: a day that a short month clamped comes back.
+            period = replace(period, anchor=earlier[-1].anchor)
+        earlier.append(period)
     return found
 
 

@@ -245,6 +245,21 @@ def test_the_period_rolls_on_and_late_usage_goes_to_the_hour_of_its_arrival(
     assert owner.execute("SELECT count(*) FROM billing_periods WHERE organization_id = %s", (o,)).fetchone() == (5,)
 
 
+def test_free_periods_return_to_the_day_that_a_short_month_clamped(
+    books: tuple[Database, Connection, Connection],
+) -> None:
+    _, owner, sink = books
+    o = uuid.uuid4()
+    accounts.create_organization(owner, o, "x", datetime(2026, 1, 31, 10, tzinfo=UTC))
+    for number, (month, day) in enumerate([(2, 28), (3, 30), (4, 30), (5, 30), (6, 1)]):
+        # Each in a batch of its own, which loads the periods anew.
+        write(sink, [anomaly(o, number, int(datetime(2026, month, day, 12, tzinfo=UTC).timestamp() * 1000))])
+    rows = owner.execute(
+        "SELECT starts_at AT TIME ZONE 'UTC' FROM billing_periods WHERE organization_id = %s ORDER BY starts_at", (o,)
+    ).fetchall()
+    assert [(at.month, at.day) for (at,) in rows] == [(1, 31), (2, 28), (3, 31), (4, 30), (5, 31)]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
