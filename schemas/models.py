@@ -178,7 +178,7 @@ class OrganizationControl(Message):
     v: Literal[1] = 1
     kind: Literal["organization"] = "organization"
     id: UUID
-    version: int
+    version: Annotated[int, Field(ge=0, lt=1 << 63)]
     active: bool = True
 
 
@@ -193,4 +193,4 @@ class SourceControl(Message):
     kind: Literal["source"] = "source"
     topic: str
     topic_id: str
-    epoch: Annotated[int, Field(ge=0)] = 0
+    epoch: Annotated[int, Field(ge=0, lt=1 << 63)] = 0

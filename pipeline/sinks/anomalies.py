@@ -13,6 +13,7 @@ from schemas.topics import ANOMALIES
 
 MONTHS_AHEAD = 3
 _EARLIEST_MS, _LATEST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 to 2100
+_BIGINT = 1 << 63
 _COLUMNS = {
     "organization_id": "uuid",
     "created_at": "timestamptz",
@@ -87,6 +88,9 @@ def _read(record: Record) -> Anomaly:
     anomaly = Anomaly.from_bytes(record.value)
     if not _EARLIEST_MS <= anomaly.created_at <= anomaly.last_at <= _LATEST_MS:
         raise BadMessage("created_at, last_at: must be in order, and between the years 2000 and 2100")
+    numbers = (*anomaly.channels.values(), *(n for _, n in anomaly.metrics if isinstance(n, int)))
+    if any(not -_BIGINT <= n < _BIGINT for n in numbers):
+        raise BadMessage("channels, metrics: a number does not fit in 64 bits")
     if b"\\u0000" in record.value:  # PostgreSQL's text can't hold a NUL; a log line can
         anomaly = Anomaly.model_validate(_without_nul(anomaly.model_dump()))
     return anomaly

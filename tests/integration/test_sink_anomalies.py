@@ -102,10 +102,11 @@ def test_text_that_postgresql_can_not_hold_is_shown_and_the_rest_is_exact(
 def test_what_is_no_anomaly_is_rejected_and_the_others_stand(database: Database, sink: psycopg.Connection[Any]) -> None:
     good = anomaly(uuid.uuid4(), 0)
     late = good.model_copy(update={"created_at": 10**16, "last_at": 10**16})
-    values = [good.to_bytes(), None, b"{", b'{"v":2}', late.to_bytes()]
+    large = good.to_bytes().replace(b'"novelty":1000000', b'"novelty":%d' % (1 << 64))
+    values = [good.to_bytes(), None, b"{", b'{"v":2}', late.to_bytes(), large]
     outcome = write(sink, [record(value) for value in values], 0)
-    assert outcome.fates == ("written", "rejected", "rejected", "rejected", "rejected")
-    assert set(outcome.reasons) == {1, 2, 3, 4}
+    assert outcome.fates == ("written", *["rejected"] * 5)
+    assert set(outcome.reasons) == {1, 2, 3, 4, 5}
     assert len(rows(database, "id")) == 1
 
 
