@@ -127,10 +127,19 @@ def enter(head: Longs, buckets: Longs, ring: Shorts, places: Ints, burst: Longs,
 
 
 @inner
+def saving(k: int, size: int, log_size: int, a: int, outside: int, log_outside: int) -> int:
+    """size * KL in bits, 2^-16, for k of `size` events against a of `outside`; logs are log2 size and log2 (2 * outside + 2)."""
+    bits = k * (log2(k) - log_size - log2(2 * a + 1) + log_outside)
+    if k < size:
+        bits += (size - k) * (log2(size - k) - log_size - log2(2 * (outside - a) + 1) + log_outside)
+    return bits
+
+
+@inner
 def score_burst(
     head: Longs, buckets: Longs, contexts: Longs, ring: Shorts, places: Ints, burst: Longs, c: Longs, evidence: Longs
 ) -> int:
-    """z of the event (the larger of mean and median of the windows), 2^-16; `evidence` gets (row, bits, seen, of, expected) of its worst token."""
+    """z of the event (the larger of mean and median of the windows), 2^-16; `evidence` gets the leading window, or -1, and its bits."""
     choose(contexts, burst, c)
     unique(head, buckets, burst, c)
     n = c[C_BURST]
@@ -139,7 +148,6 @@ def score_burst(
     old_enough = 0
     largest = i64(0)
     least = i64(1) << 40
-    strongest = i64(-1)
     evidence[0] = -1
     evidence[1] = 0
     code = i64(0)
@@ -162,22 +170,14 @@ def score_burst(
             a = (buckets[bucket, 0] >> LONG_SHIFT) - ((buckets[bucket, 1] >> IN_SHIFTS[w]) & IN_MASKS[w])
             if k < 2 or 2 * k * (outside + 1) <= (2 * a + 1) * size:
                 continue
-            bits = k * (log2(k) - log_size - log2(2 * a + 1) + log_outside)
-            if k < size:
-                bits += (size - k) * (log2(size - k) - log_size - log2(2 * (outside - a) + 1) + log_outside)
-            if bits > worst:
-                worst = bits
-                if bits // size > strongest:
-                    strongest = bits // size
-                    evidence[0] = burst[j, 1]
-                    evidence[1] = bits
-                    evidence[2] = k
-                    evidence[3] = size
-                    evidence[4] = (2 * a + 1) * 500_000 // (outside + 1)
+            worst = max(worst, saving(k, size, log_size, a, outside, log_outside))
         z = scaled(head, w, worst)
         admit(head, w, worst, z)
         total += z
-        largest = max(largest, z)
+        if z > largest:
+            largest = z
+            evidence[0] = w
+            evidence[1] = worst
         least = min(least, z)
     if old_enough == N_WINDOWS:
         return max(total // old_enough, total - largest - least)  # seen by two windows it counts whole, by one a third

@@ -16,7 +16,8 @@ from detectors.tables import BIT, exact_log2
 
 PERMUTATIONS = 999
 LIBRARY = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
-_LEVEL = 3
+FORM, FIELDS = "this form of event", "the event's fields or brackets"
+_LEVEL, _LONGEST = 3, 80
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
 _WORD = re.compile(r"[^\s\"'\[\](){}<>|,;=]+")
 
@@ -69,29 +70,32 @@ def explanation(state: State, ending: str) -> Explanation:
         tokens.append(_token(event, row))
     leading = int(np.argmax(head[at.H_PEAK_CHANNEL : at.H_PEAK_CHANNEL + at.N_CHANNELS]))
     text = event.decode("utf-8", "replace")
-    return Explanation(_sentence(leading, kinds, tokens) + ending, tuple(tokens), text, _nearest(state, text))
+    return Explanation(sentence(leading, kinds, tokens) + ending, tuple(tokens), text, _nearest(state, text))
 
 
 def _token(event: bytes, row: list[int]) -> TokenEvidence:
-    start, end, bits = row[at.V_START], row[at.V_END], row[at.V_BITS]
+    start, end, bits, seen, of = (row[i] for i in (at.V_START, at.V_END, at.V_BITS, at.V_SEEN, at.V_OF))
     if row[at.V_CHANNEL] == 0:
-        tenths = row[at.V_EXPECTED] * row[at.V_OF] // 100_000
-        name = _name(event, start, end) if start >= 0 else "(this form of event)"
+        name = _name(event, start, end) if start >= 0 else FORM
         return TokenEvidence(
-            name,
-            bits,
-            f"{tenths // 10:,}.{tenths % 10} of {row[at.V_OF]:,} events",
-            f"{row[at.V_SEEN]:,} of {row[at.V_OF]:,} events",
+            name, bits, usual(of, row[at.V_BEFORE], row[at.V_BEFORE_OF]), f"{seen:,} of the last {of:,} events"
         )
     if row[at.V_CHANNEL] == 1:
-        name = "(form of the event)" if start == -1 else "(fields and brackets of the event)"
-        return TokenEvidence(name, bits, f"a form common in {row[at.V_OF]:,} events", "new or rare")
-    return TokenEvidence(
-        _name(event, start, end),
-        bits,
-        f"one of {row[at.V_SEEN]:,} different in {row[at.V_OF]:,} events",
-        "new or rare here",
-    )
+        name = FORM if start == -1 else FIELDS
+        return TokenEvidence(name, bits, f"a form common in {of:,} events", "new or rare")
+    return TokenEvidence(_name(event, start, end), bits, f"{_values(seen)} in {of:,} events", "new or rare there")
+
+
+def usual(window: int, before: int, events: int) -> str:
+    """How many of `window` events are usual after `before` in `events`; where that is less than one, the count itself."""
+    expected = (2 * before * window + events) // (2 * max(events, 1))
+    if expected == 0:
+        return f"{before:,} in {events:,}"
+    return "nearly all" if expected == window else f"about {expected:,}"
+
+
+def _values(different: int) -> str:
+    return "one value" if different == 1 else f"{different:,} different values"
 
 
 def _name(event: bytes, start: int, end: int) -> str:
@@ -103,17 +107,26 @@ def _name(event: bytes, start: int, end: int) -> str:
     return f"{keys[-1].decode('utf-8', 'replace')}: {token}" if keys else token
 
 
-def _sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str:
+def sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str:
+    """One sentence without its full stop, by the leading channel."""
     if leading == 0 and 0 in kinds:
         token = tokens[kinds.index(0)]
-        return f"A burst: {token.token} in {token.seen}, where {token.expected} were expected"
+        return f"{_quoted(token.token)} appeared in {token.seen}; usually {token.expected}"
     best = next((t for k, t in zip(kinds, tokens, strict=True) if k == 2), None)
     if leading == 1:
-        most = f", most of all {best.token} ({best.expected})" if best else ""
+        most = f", most of all by {_quoted(best.token)} in a place with {best.expected}" if best else ""
         return f"An event unlike the others of this stream{most}"
     if best:
-        return f"{best.token} is new or rare where it stands: {best.expected}"
+        return f"{_quoted(best.token)} is new or rare in its place, which had {best.expected}"
     return "An event with fields or brackets not seen before"
+
+
+def _quoted(token: str) -> str:
+    """The token in quotes, on one line and at most 80 characters long; a form goes without."""
+    if token in {FORM, FIELDS}:
+        return token[0].upper() + token[1:]
+    line = " ".join(token.split()).replace("`", "'")
+    return f"`{line if len(line) <= _LONGEST else line[: _LONGEST - 1] + '…'}`"
 
 
 def _nearest(state: State, text: str) -> str | None:

@@ -99,7 +99,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
         burst = np.empty((BURST_TOKENS, 3), np.int64)
         c = np.zeros(8, np.int64)
         costs = np.zeros(MAX_TOKENS + 2, np.int64)
-        bursting = np.zeros(5, np.int64)
+        bursting = np.zeros(2, np.int64)
         for i in range(first, len(times)):
             value = i64(hashes[i])
             place = 0
@@ -155,7 +155,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 head[H_PEAK_CHANNEL] = bursts
                 head[H_PEAK_CHANNEL + 1] = z_breadth
                 head[H_PEAK_CHANNEL + 2] = cubed
-                keep_peak(head, samples, slots, body, start, end, tok, c, costs, bursting)
+                keep_peak(head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting)
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
                 adopt_counts(head, buckets)

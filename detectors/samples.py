@@ -1,39 +1,55 @@
+# ruff: noqa: C901, PLR0912 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel that keeps a few raw events, cut short, for the explanation: of the baseline, of the window, and an episode's peak."""
 
+import numpy as np
+
+from detectors.burst import saving
 from detectors.jit import Bytes, Ints, Longs, i64, inner
 from detectors.layout import (
     BASELINE_EVERY,
     BASELINE_SAMPLES,
+    C_BURST,
+    C_JSON,
     C_TOKENS,
     EVIDENCE,
     EVIDENCE_COLUMNS,
+    H_ADMITTED,
     H_BASELINE_N,
     H_CODE,
     H_CODES,
     H_EVENTS,
     H_EVIDENCE,
     H_EVIDENCE_N,
+    H_IN,
+    H_LONG,
     H_OPEN,
     H_PEAK_SIZE,
     H_SIZES,
     H_WINDOW_N,
+    IN_MASKS,
+    IN_SHIFTS,
+    LONG_SHIFT,
+    MAX_TOKENS,
     PEAK_BYTES,
     S_DISTINCT,
     S_N,
     SAMPLE,
     SLOT_COLUMNS,
     T_END,
+    T_FIELD,
     T_SLOT,
     T_START,
+    V_BEFORE,
+    V_BEFORE_OF,
     V_BITS,
     V_CHANNEL,
     V_END,
-    V_EXPECTED,
     V_OF,
     V_SEEN,
     V_START,
     WINDOW_SAMPLES,
 )
+from detectors.logs import log2
 from detectors.novelty import find_slot
 from detectors.tables import BIT
 
@@ -60,7 +76,7 @@ def sample(head: Longs, samples: Bytes, body: Bytes, start: int, end: int, membe
 
 
 @inner
-def note(head: Longs, i: int, channel: int, start: int, end: int, bits: int, seen: int, of: int, expected: int) -> None:
+def note(head: Longs, i: int, channel: int, start: int, end: int, bits: int, seen: int, of: int) -> None:
     """One row of evidence."""
     at = H_EVIDENCE + i * EVIDENCE_COLUMNS
     head[at + V_CHANNEL] = channel
@@ -69,7 +85,69 @@ def note(head: Longs, i: int, channel: int, start: int, end: int, bits: int, see
     head[at + V_BITS] = bits
     head[at + V_SEEN] = seen
     head[at + V_OF] = of
-    head[at + V_EXPECTED] = expected
+    head[at + V_BEFORE] = 0
+    head[at + V_BEFORE_OF] = 0
+
+
+@inner
+def note_burst(
+    head: Longs, buckets: Longs, tok: Longs, burst: Longs, c: Longs, start: int, size: int, bursting: Longs
+) -> None:
+    """The longest run of neighbouring words that save nearly as much as the event's worst token, in the window that leads.
+
+    Of JSON, the whole field of the strongest token. Where no word does (the form of the event alone is in a burst), -1.
+    """
+    w = bursting[0]
+    events = head[H_IN + w]
+    outside = head[H_LONG] - head[H_ADMITTED + w]
+    log_events = log2(events)
+    log_outside = log2(2 * outside + 2)
+    enough = bursting[1] - bursting[1] // 8
+    strength = np.zeros(MAX_TOKENS, np.int64)
+    token = np.full(MAX_TOKENS, -1)
+    form = i64(-1)
+    for j in range(c[C_BURST]):
+        bucket = burst[j, 0]
+        k = (buckets[bucket, 0] >> IN_SHIFTS[w]) & IN_MASKS[w]
+        a = (buckets[bucket, 0] >> LONG_SHIFT) - ((buckets[bucket, 1] >> IN_SHIFTS[w]) & IN_MASKS[w])
+        if k < 2 or 2 * k * (outside + 1) <= (2 * a + 1) * events:
+            continue
+        bits = saving(k, events, log_events, a, outside, log_outside)
+        row = burst[j, 1]
+        if bits >= enough and row < 0:
+            form = j
+        elif bits >= enough and tok[row, T_END] - start <= size and bits > strength[row]:
+            strength[row] = bits
+            token[row] = j
+    first = i64(-1)
+    last = i64(-1)
+    from_ = i64(0)
+    for row in range(c[C_TOKENS]):
+        if strength[row] == 0:
+            from_ = row + 1
+        elif first < 0 or row - from_ > last - first:
+            first = from_
+            last = row
+    leading = form
+    if first >= 0:
+        leading = token[first]
+        for row in range(first, last + 1):
+            if strength[row] > strength[burst[leading, 1]]:
+                leading = token[row]
+        if c[C_JSON]:
+            first = burst[leading, 1]
+            last = first
+            while last + 1 < c[C_TOKENS] and tok[last + 1, T_FIELD] == tok[first, T_FIELD]:
+                last += 1
+        bucket = burst[leading, 0]
+        note(head, 0, 0, tok[first, T_START] - start, min(tok[last, T_END] - start, size), bursting[1], 0, events)
+    else:
+        bucket = burst[max(form, 0), 0]
+        note(head, 0, 0, -1, -1, bursting[1], 0, events)
+    at = H_EVIDENCE
+    head[at + V_SEEN] = (buckets[bucket, 0] >> IN_SHIFTS[w]) & IN_MASKS[w]
+    head[at + V_BEFORE] = (buckets[bucket, 0] >> LONG_SHIFT) - ((buckets[bucket, 1] >> IN_SHIFTS[w]) & IN_MASKS[w])
+    head[at + V_BEFORE_OF] = outside
 
 
 @inner
@@ -77,33 +155,29 @@ def keep_peak(
     head: Longs,
     samples: Bytes,
     slots: Ints,
+    buckets: Longs,
     body: Bytes,
     start: int,
     end: int,
     tok: Longs,
+    burst: Longs,
     c: Longs,
     costs: Longs,
     bursting: Longs,
 ) -> None:
-    """Keep the episode's strongest event and its evidence: the bursting token, then the most surprising slots."""
+    """Keep the episode's strongest event and its evidence: the bursting words, then the most surprising slots."""
     size = min(end - start, PEAK_BYTES)
     at = (BASELINE_SAMPLES + WINDOW_SAMPLES) * SAMPLE
     for i in range(size):
         samples[at + i] = body[start + i]
     head[H_PEAK_SIZE] = size
     n = 0
-    if bursting[1] >= BIT:
-        row = bursting[0]
-        first = i64(-1)
-        last = i64(-1)
-        if row >= 0:
-            first = tok[row, T_START] - start
-            last = tok[row, T_END] - start
-        note(head, n, 0, first, last, bursting[1], bursting[2], bursting[3], bursting[4])
+    if bursting[0] >= 0 and bursting[1] >= BIT:
+        note_burst(head, buckets, tok, burst, c, start, size, bursting)
         n += 1
     for k in range(2):
         if costs[len(costs) - 2 + k] >= 2 << 16:
-            note(head, n, 1, -1 - k, -1 - k, costs[len(costs) - 2 + k], 0, head[H_EVENTS], 0)
+            note(head, n, 1, -1 - k, -1 - k, costs[len(costs) - 2 + k], 0, head[H_EVENTS])
             n += 1
     while n < EVIDENCE:
         best = -1
@@ -122,7 +196,6 @@ def keep_peak(
             costs[best],
             i64(slots[base + S_DISTINCT[0]]),
             i64(slots[base + S_N]),
-            0,
         )
         costs[best] = -1
         n += 1
