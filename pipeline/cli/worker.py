@@ -13,7 +13,8 @@ def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
     Parameters
     ----------
     accept_new_topic
-        `blocks` after that topic was made again: go on with the saved states from its beginning.
+        `blocks` after that topic was made again, or frames were removed that were still needed: go on with the saved
+        states from its beginning.
     """
     settings = load(os.environ)
     telemetry.configure(settings, "worker")
@@ -23,7 +24,7 @@ def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
 
     from detectors.detector import warm_up
     from pipeline.worker.app import build
-    from pipeline.worker.recovery import frame_reader
+    from pipeline.worker.recovery import first_frame, frame_reader
 
     warm_up()
     client = kafka.admin(settings)
@@ -31,6 +32,7 @@ def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
         settings,
         lambda: kafka.topic_ids(client, [BLOCKS.name])[BLOCKS.name],
         frame_reader(kafka.client_config(settings)),
+        first_frame(kafka.client_config(settings)),
         accept_new_topic=BLOCKS.name in accept_new_topic,
     )
     telemetry.serve(settings, {"worker": lambda: state.wrong})

@@ -16,7 +16,7 @@ from detectors.detector import Controls
 from pipeline.crash import crash_point
 from pipeline.worker.outputs import Output, outputs
 from pipeline.worker.partition import Partition
-from pipeline.worker.recovery import ReadFrames, catch_up, restore
+from pipeline.worker.recovery import FirstFrame, ReadFrames, accept_lost, catch_up, restore
 from pipeline.worker.scoring import Reference, Scored, score_frame
 from schemas.errors import DriftlockError, TopicRecreated
 from schemas.frames import decode
@@ -51,6 +51,7 @@ class Worker:
 
     topic_id: Callable[[], str]
     read: ReadFrames
+    first_frame: FirstFrame
     stored: Callable[[bytes], bytes | None]
     send: Send
     write: Write
@@ -150,6 +151,10 @@ async def _held(worker: Worker, number: int, first: int) -> Partition:
     started = time.monotonic()
     partition = restore(number, topic_id, worker.stored, accept_new_topic=worker.accept_new_topic)
     partition.checkpoint_at = started
+    if worker.accept_new_topic and (
+        lost := accept_lost(partition, await asyncio.to_thread(worker.first_frame, number))
+    ):
+        log.warning("frames that were removed are accepted as lost", partition=number, frames=lost)
     read = await asyncio.to_thread(catch_up, partition, worker.read, worker.stored, worker.controls)
     worker.partitions[number] = partition
     worker.wrong = ""

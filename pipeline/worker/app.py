@@ -13,13 +13,18 @@ from yarl import URL
 from detectors.detector import Controls
 from pipeline.worker.agent import Worker, keep_only, run
 from pipeline.worker.outputs import Output
-from pipeline.worker.recovery import ReadFrames
+from pipeline.worker.recovery import FirstFrame, ReadFrames
 from schemas.settings import Settings
 from schemas.topics import ANOMALIES, BLOCKS, DEAD_LETTERS, STATES, TRACE_HEADER, USAGE, WORKER_APP
 
 
 def build(
-    settings: Settings, topic_id: Callable[[], str], read: ReadFrames, *, accept_new_topic: bool = False
+    settings: Settings,
+    topic_id: Callable[[], str],
+    read: ReadFrames,
+    first_frame: FirstFrame,
+    *,
+    accept_new_topic: bool = False,
 ) -> tuple[faust.App, Worker]:
     """The Faust app and the worker behind its agent. `topic_id` asks Kafka for the id of `blocks`."""
     app = faust.App(
@@ -65,6 +70,7 @@ def build(
     worker = Worker(
         topic_id=topic_id,
         read=read,
+        first_frame=first_frame,
         stored=table.data.get,
         send=send,
         write=write,

@@ -16,6 +16,9 @@ from pipeline.worker.saved import (
 )
 from schemas.frames import Place
 
+IDLE = 10
+"""How many times longer a partition without events may go without a saving."""
+
 Stored = Callable[[bytes], bytes | None]
 """Value of a key of the table, or nothing."""
 
@@ -70,7 +73,8 @@ class Partition:
     def due(self, now: float, max_bytes: int, max_seconds: float) -> bool:
         """Whether the states should be saved after this frame; `now` is any clock in seconds that never goes back."""
         if self.bytes_since_checkpoint == 0:
-            return False
+            # Only ticks came. Without a saving, retention would some day remove the frame at which a reader must start.
+            return now - self.checkpoint_at >= IDLE * max_seconds
         return self.bytes_since_checkpoint >= max_bytes or now - self.checkpoint_at >= max_seconds
 
     def changed(self) -> list[tuple[str, bytes]]:

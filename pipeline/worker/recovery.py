@@ -8,12 +8,15 @@ from detectors.detector import Controls
 from pipeline.worker.partition import Partition, Stored
 from pipeline.worker.saved import decode_partition, decode_stream, partition_key
 from pipeline.worker.scoring import score_frame
-from schemas.errors import OffsetLost, TopicRecreated
+from schemas.errors import BrokerUnreachable, OffsetLost, TopicRecreated
 from schemas.frames import decode
 from schemas.topics import BLOCKS
 
 ReadFrames = Callable[[int, int, int], Iterator[tuple[int, bytes]]]
 """(partition, first, last) → (offset, bytes) of each frame from first to last, both included."""
+
+FirstFrame = Callable[[int], int]
+"""partition → offset of the first frame that its log still has."""
 
 _RESET = "`driftlock worker --accept-new-topic blocks` goes on with the saved states from the log's beginning"
 
@@ -21,8 +24,8 @@ _RESET = "`driftlock worker --accept-new-topic blocks` goes on with the saved st
 def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: bool = False) -> Partition:
     """The partition as its saved record says: to be caught up from `position` + 1.
 
-    Raises `TopicRecreated` where the record is of another topic and that is not accepted, `OffsetLost` where a stale state
-    needs frames older than any listed checkpoint.
+    Raises `TopicRecreated` where the record is of another topic, `OffsetLost` where a stale state needs frames older than
+    any listed checkpoint; neither where that is accepted.
     """
     value = stored(partition_key(number))
     if value is None:
@@ -41,6 +44,8 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
         behind = -1 if state is None else decode_stream(state).position
         if behind < position:
             earlier = saved.start_for(min(behind + 1, start.low_water))
+            if earlier is None and accept_new_topic:
+                earlier = saved.oldest
             if earlier is None:
                 raise OffsetLost(
                     f"the saved state of a stream in partition {number} is older than any checkpoint: {_RESET}"
@@ -51,6 +56,15 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
     )
     partition.checkpoints = (*saved.earlier, saved.checkpoint)
     return partition
+
+
+def accept_lost(partition: Partition, first: int) -> int:
+    """Go on from frame `first`, where the log begins, if what comes next was removed; returns how many frames are lost."""
+    lost = first - partition.position - 1
+    if lost <= 0:
+        return 0
+    partition.position, partition.expected = first - 1, {}
+    return lost
 
 
 def catch_up(partition: Partition, read: ReadFrames, stored: Stored, controls: Controls) -> int:
@@ -98,6 +112,22 @@ def frame_reader(config: dict[str, str | int | float | bool | None]) -> ReadFram
             consumer.close()
 
     return read
+
+
+def first_frame(config: dict[str, str | int | float | bool | None]) -> FirstFrame:
+    """Asks for the log's beginning with a consumer of its own, made of `config`; raises `BrokerUnreachable`."""
+
+    def first(partition: int) -> int:
+        consumer = Consumer({**config, "group.id": "driftlock-worker-recovery"})
+        try:
+            low, _ = consumer.get_watermark_offsets(TopicPartition(BLOCKS.name, partition), timeout=10)
+        except KafkaException as error:
+            raise BrokerUnreachable(f"Kafka does not tell where {BLOCKS.name} begins: {error.args[0].str()}") from error
+        finally:
+            consumer.close()
+        return low
+
+    return first
 
 
 def _refuse(error: KafkaError, partition: int, first: int) -> None:

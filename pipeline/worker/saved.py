@@ -51,6 +51,11 @@ class SavedPartition:
     earlier: tuple[Checkpoint, ...] = ()
     positions: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def oldest(self) -> Checkpoint:
+        """The checkpoint that reaches back farthest."""
+        return min((*self.earlier, self.checkpoint), key=lambda c: c.low_water)
+
     def start_for(self, frame: int) -> Checkpoint | None:
         """The latest checkpoint from which `frame` is read, if one is still listed."""
         fitting = [c for c in (*self.earlier, self.checkpoint) if c.low_water <= frame]

@@ -17,7 +17,7 @@ from pipeline.worker import agent
 from pipeline.worker.agent import Worker
 from pipeline.worker.outputs import Output
 from schemas import frames
-from schemas.errors import GapInFrames, TopicRecreated
+from schemas.errors import GapInFrames, OffsetLost, TopicRecreated
 from schemas.frames import Block, Frame, Range
 from schemas.topics import ANOMALIES, BLOCKS, USAGE
 
@@ -70,6 +70,7 @@ class Outside:
     sent: list[Output] = field(default_factory=list)
     steps: int = 0
     fails_at: int = -1
+    first: int = 0
 
     def step(self) -> None:
         self.steps += 1
@@ -88,20 +89,25 @@ class Outside:
         self.table[key] = value
 
     def read(self, _partition: int, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        if first < self.first:
+            raise OffsetLost
         yield from ((n, self.log[n]) for n in range(first, last + 1))
 
 
-def worker(outside: Outside, checkpoint_bytes: int, topic_id: str = "blocks-1", **more: Any) -> Worker:
+def worker(
+    outside: Outside, checkpoint_bytes: int, topic_id: str = "blocks-1", seconds: float = 3600, **more: Any
+) -> Worker:
     return Worker(
         topic_id=lambda: topic_id,
         read=outside.read,
+        first_frame=lambda _partition: outside.first,
         stored=outside.table.get,
         send=outside.send,
         write=outside.write,
         acknowledge=lambda _partition, _offset: None,
         controls=Controls(),
         checkpoint_bytes=checkpoint_bytes,
-        checkpoint_seconds=3600,
+        checkpoint_seconds=seconds,
         resident_streams=1,
         **more,
     )
@@ -235,3 +241,24 @@ def test_a_topic_made_again_stops_or_goes_on_as_told() -> None:
     run(outside, worker(outside, 1, topic_id="blocks-2", accept_new_topic=True), list(range(20)))
     run(outside, worker(outside, 1, topic_id="blocks-2"), [19])
     assert len(outside.sent) >= before + 20
+
+
+def test_a_partition_that_is_quiet_for_longer_than_retention_goes_on() -> None:
+    ticks = [frame(60, 60)] * 30
+    outside = Outside([LOG[0], *ticks, LOG[1]])
+    run(outside, worker(outside, 1 << 40, seconds=0), list(range(30)))
+    outside.first = 25  # what is older was removed
+    run(outside, worker(outside, 1 << 40), [30, 31])
+    assert told(outside) == {**clean(outside.log)}
+
+
+def test_frames_that_were_removed_stop_until_that_is_accepted() -> None:
+    outside = Outside(LOG)
+    run(outside, worker(outside, 1), list(range(10)))
+    outside.first = 20
+    with pytest.raises(OffsetLost):
+        run(outside, worker(outside, 1), [40])
+    run(outside, worker(outside, 1, accept_new_topic=True), [40])
+    run(outside, worker(outside, 1), [50])
+    counts = [orjson.loads(value)["count"] for name, value in told(outside).items() if name.startswith("usage")]
+    assert counts == [EVENTS_A_FRAME] * (10 + 31)
