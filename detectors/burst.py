@@ -60,8 +60,8 @@ def is_category(contexts: Longs, context: int, value: int) -> bool:
     seen = contexts[at, 0]
     word = contexts[at, 1]
     changes = word & MASK
-    different = 0
-    bits = seen
+    different = 1 if seen < 0 else 0
+    bits = seen & ((1 << 63) - 1)
     while bits != 0:
         bits &= bits - 1
         different += 1
