@@ -90,6 +90,10 @@ class Settings(BaseModel):
     worker_checkpoint_seconds: Annotated[
         int, Field(ge=1, description="seconds between two savings of a partition's states")
     ] = 60
+    streams_per_organization: Annotated[
+        int,
+        Field(ge=1, description="streams of an organization that are scored apart; those above are one stream, other"),
+    ] = 10_000
     worker_resident_streams: Annotated[
         int,
         Field(

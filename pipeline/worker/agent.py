@@ -31,6 +31,7 @@ UPDATES = Counter("driftlock_worker_anomaly_revisions", "revisions of anomalies 
 SAVED_BYTES = Counter("driftlock_worker_saved_bytes", "bytes of states written to the changelog")
 INPUT_BYTES = Counter("driftlock_worker_input_bytes", "bytes of events scored")
 REREAD = Counter("driftlock_worker_frames_read_again", "frames scored again after a start or a rebalance")
+OVERFLOWED = Counter("driftlock_worker_organizations_over_limit", "organizations that came over their limit of streams")
 STREAMS = Gauge("driftlock_worker_streams", "streams held in memory")
 AGE = Histogram(
     "driftlock_worker_age_seconds",
@@ -60,6 +61,7 @@ class Worker:
     checkpoint_bytes: int
     checkpoint_seconds: float
     resident_streams: int
+    organization_streams: int
     accept_new_topic: bool = False
     partitions: dict[int, Partition] = field(default_factory=dict)
     wrong: str = "starting"
@@ -105,7 +107,7 @@ async def handle(worker: Worker, message: Message) -> None:
 async def _frame(worker: Worker, partition: Partition, number: int, value: bytes, timestamp: float) -> None:
     data = decode(value)
     size = len(data.events.body)
-    scored = score_frame(partition, number, data, size, worker.stored, worker.controls)
+    scored = score_frame(partition, number, data, size, worker.stored, worker.controls, worker.organization_streams)
     crash_point("worker:after-score")
     acknowledgements = [await worker.send(output) for output in outputs(partition, number, data, scored)]
     crash_point("worker:after-send")
@@ -128,7 +130,7 @@ async def save(worker: Worker, partition: Partition) -> None:
         crash_point("worker:mid-save")
     await asyncio.gather(*writes)
     crash_point("worker:after-states")
-    key, record = partition.checkpoint(time.monotonic())
+    key, record = partition.checkpoint(time.monotonic(), size)
     await worker.write(partition.number, key, record)
     partition.evict(worker.resident_streams)
     SAVED_BYTES.inc(size + len(record))
@@ -155,7 +157,9 @@ async def _held(worker: Worker, number: int, first: int) -> Partition:
         lost := accept_lost(partition, await asyncio.to_thread(worker.first_frame, number))
     ):
         log.warning("frames that were removed are accepted as lost", partition=number, frames=lost)
-    read = await asyncio.to_thread(catch_up, partition, worker.read, worker.stored, worker.controls)
+    read = await asyncio.to_thread(
+        catch_up, partition, worker.read, worker.stored, worker.controls, worker.organization_streams
+    )
     worker.partitions[number] = partition
     worker.wrong = ""
     REREAD.inc(read)
@@ -188,6 +192,9 @@ def stop(error: DriftlockError) -> NoReturn:
 
 def _measure(worker: Worker, scored: Scored, events: int, size: int, timestamp: float) -> None:
     FRAMES.inc()
+    for organization_id in scored.overflowed:
+        OVERFLOWED.inc()
+        log.warning("streams over the limit are scored as one", organization_id=organization_id, stream="other")
     INPUT_BYTES.inc(size)
     good = sum(t.scored for t in scored.tallies.values())
     duplicates = sum(t.duplicates for t in scored.tallies.values())

@@ -79,6 +79,7 @@ def build(
         checkpoint_bytes=settings.worker_checkpoint_bytes,
         checkpoint_seconds=settings.worker_checkpoint_seconds,
         resident_streams=settings.worker_resident_streams,
+        organization_streams=-(-settings.streams_per_organization // settings.topic_partitions),
         accept_new_topic=accept_new_topic,
     )
 

@@ -13,11 +13,18 @@ from pipeline.worker.saved import (
     encode_partition,
     encode_stream,
     partition_key,
+    stream_key,
 )
 from schemas.frames import Place
 
 IDLE = 10
-"""How many times longer a partition without events may go without a saving."""
+"""How many times longer a partition may go without a saving that has no events, or too few to be worth one."""
+
+WORTH = 4
+"""Events are worth a saving when they are this many times the bytes of the last one: under a third of the input is written."""
+
+OTHER_STREAM = "other"
+"""The stream that takes the events of an organization's streams over its limit."""
 
 Stored = Callable[[bytes], bytes | None]
 """Value of a key of the table, or nothing."""
@@ -45,13 +52,38 @@ class Partition:
     positions: dict[str, int] = field(default_factory=dict)
     checkpoints: tuple[Checkpoint, ...] = ()
     bytes_since_checkpoint: int = 0
+    bytes_of_last_saving: int = 0
     checkpoint_at: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    overflowing: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for key in self.positions:
+            self._count(key)
+
+    def admitted(self, organization_id: str, stream: str, most: int) -> str:
+        """The stream as it is scored: itself, or `other` where it is new and the organization has `most` here already.
+
+        A stream that was admitted once stays so: what is known of it is saved with the partition, so scoring the same
+        frames again after a crash decides alike.
+        """
+        key = stream_key(organization_id, stream)
+        if key in self.streams or key in self.positions or self.counts.get(organization_id, 0) < most:
+            return stream
+        self.overflowing.add(organization_id)
+        return OTHER_STREAM
+
+    def _count(self, key: str) -> None:
+        organization_id = key.partition("/")[0]
+        self.counts[organization_id] = self.counts.get(organization_id, 0) + 1
 
     def stream(self, key: str, stored: Stored) -> ResidentStream:
         """The stream's state: from memory, else as saved, else new."""
         resident = self.streams.get(key)
         if resident is None:
             value = stored(key.encode())
+            if key not in self.positions:
+                self._count(key)
             if value is None:
                 resident = ResidentStream(new_state())
             else:
@@ -75,7 +107,11 @@ class Partition:
         if self.bytes_since_checkpoint == 0:
             # Only ticks came. Without a saving, retention would some day remove the frame at which a reader must start.
             return now - self.checkpoint_at >= IDLE * max_seconds
-        return self.bytes_since_checkpoint >= max_bytes or now - self.checkpoint_at >= max_seconds
+        waited = now - self.checkpoint_at
+        if self.bytes_since_checkpoint >= max_bytes or waited >= IDLE * max_seconds:
+            return True
+        # So that slow streams do not write more states than they have events: what is read again stays small all the same.
+        return waited >= max_seconds and self.bytes_since_checkpoint >= WORTH * self.bytes_of_last_saving
 
     def changed(self) -> list[tuple[str, bytes]]:
         """(key, value) of every stream that changed since it was saved."""
@@ -85,13 +121,13 @@ class Partition:
             if resident.dirty
         ]
 
-    def checkpoint(self, now: float) -> tuple[bytes, bytes]:
-        """(key, value) of the partition's record, to be written after the streams that changed; they count as saved now."""
+    def checkpoint(self, now: float, size: int) -> tuple[bytes, bytes]:
+        """(key, value) of the partition's record, to be written after the streams that changed (`size` bytes); they count as saved."""
         for key, resident in self.streams.items():
-            if resident.dirty:
-                self.positions[key] = resident.position
-                resident.dirty = False
+            # Also of one that did not change: it was loaded from the table, saved there by a saving that a crash cut off.
+            self.positions[key] = resident.position
+            resident.dirty = False
         self.checkpoints = (*self.checkpoints[-8:], Checkpoint(self.position + 1, dict(self.expected)))
-        self.bytes_since_checkpoint, self.checkpoint_at = 0, now
+        self.bytes_since_checkpoint, self.bytes_of_last_saving, self.checkpoint_at = 0, size, now
         saved = SavedPartition(self.topic_id, self.acked, self.checkpoints[-1], self.checkpoints[:-1], self.positions)
         return partition_key(self.number), encode_partition(saved)

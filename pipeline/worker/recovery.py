@@ -1,5 +1,6 @@
 """A partition brought to where it must be: saved states loaded, `blocks` read again, nothing sent."""
 
+import time
 from collections.abc import Callable, Iterator
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -17,6 +18,9 @@ ReadFrames = Callable[[int, int, int], Iterator[tuple[int, bytes]]]
 
 FirstFrame = Callable[[int], int]
 """partition → offset of the first frame that its log still has."""
+
+CUT_AFTER_S = 30.0
+"""A log that ends before a frame that is needed, for so long, was cut; shorter, a broker may just be starting."""
 
 _RESET = "`driftlock worker --accept-new-topic blocks` goes on with the saved states from the log's beginning"
 
@@ -67,13 +71,13 @@ def accept_lost(partition: Partition, first: int) -> int:
     return lost
 
 
-def catch_up(partition: Partition, read: ReadFrames, stored: Stored, controls: Controls) -> int:
+def catch_up(partition: Partition, read: ReadFrames, stored: Stored, controls: Controls, most_streams: int) -> int:
     """Score the frames after `position` whose outputs are out, without sending anything; returns how many there were."""
     frames = 0
     if partition.acked > partition.position:
         for number, data in read(partition.number, partition.position + 1, partition.acked):
             frame = decode(data)
-            score_frame(partition, number, frame, len(frame.events.body), stored, controls)
+            score_frame(partition, number, frame, len(frame.events.body), stored, controls, most_streams)
             frames += 1
     return frames
 
@@ -88,6 +92,7 @@ def frame_reader(config: dict[str, str | int | float | bool | None]) -> ReadFram
                 "group.id": "driftlock-worker-recovery",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
+                "enable.partition.eof": True,
                 "fetch.message.max.bytes": BLOCKS.max_message_bytes,
                 "fetch.max.bytes": 64 << 20,
                 "queued.max.messages.kbytes": 65536,
@@ -95,13 +100,20 @@ def frame_reader(config: dict[str, str | int | float | bool | None]) -> ReadFram
         )
         try:
             consumer.assign([TopicPartition(BLOCKS.name, partition, first)])
+            ended = float("inf")
             while True:
                 message = consumer.poll(1.0)
+                if time.monotonic() - ended > CUT_AFTER_S:
+                    raise OffsetLost(f"{BLOCKS.name}/{partition} ends before frame {last}, which was handled: {_RESET}")
                 if message is None:
                     continue
                 if error := message.error():
-                    _refuse(error, partition, first)
+                    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                        ended = min(ended, time.monotonic())
+                    else:
+                        _refuse(error, partition, first)
                     continue
+                ended = float("inf")
                 offset, value = message.offset(), message.value()
                 if offset is None or offset > last:
                     return

@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import numpy as np
@@ -63,18 +63,25 @@ class Failed:
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring a frame gave. `whole` is false where a stream was already ahead of this frame: its outputs are out."""
+    """What scoring a frame gave. `whole` is false where a stream was already ahead of this frame: its outputs are out.
+
+    `overflowed`: the organizations that came over their limit of streams with it.
+    """
 
     updates: list[tuple[Block, EpisodeUpdate]]
     tallies: dict[str, Tally]
     failed: list[Failed]
     whole: bool
+    overflowed: set[str]
 
 
 def score_frame(
-    partition: Partition, number: int, frame: Frame, size: int, stored: Stored, controls: Controls
+    partition: Partition, number: int, frame: Frame, size: int, stored: Stored, controls: Controls, most_streams: int
 ) -> Scored:
-    """Score frame `number` (its offset, `size` bytes of events and all); raises `GapInFrames` before anything has changed."""
+    """Score frame `number` (its offset, `size` bytes of events and all); raises `GapInFrames` before anything has changed.
+
+    Streams of an organization over `most_streams` in this partition are scored as one, `other`, in the order of the frame.
+    """
     mask, expected = admit(partition.expected, frame)
     ends = np.cumsum(frame.events.body_length, dtype=np.int64)
     starts = ends - frame.events.body_length
@@ -85,14 +92,19 @@ def score_frame(
     tallies: dict[str, Tally] = {}
     failed: list[Failed] = []
     whole = True
+    ahead: dict[str, bool] = {}
+    overflowing = set(partition.overflowing)
     for block in frame.blocks:
         chosen = np.arange(block.start, block.stop, dtype=np.int64)
         if not everything:
             chosen = chosen[mask[block.start : block.stop]]
         if not len(chosen):
             continue
-        resident = partition.stream(stream_key(block.organization_id, block.stream), stored)
-        if resident.position >= number:
+        stream = partition.admitted(block.organization_id, block.stream, most_streams)
+        key = stream_key(block.organization_id, stream)
+        resident = partition.stream(key, stored)
+        # Asked once a frame: `other` has several blocks in one.
+        if ahead.setdefault(key, resident.position >= number):
             whole = False
             continue
         events = _events(frame, number, block, chosen, body, starts, ends, id_ends)
@@ -109,11 +121,11 @@ def score_frame(
             tally.duplicates += duplicates
             for bits, count in results.opened.items():
                 tally.opened[bits] = tally.opened.get(bits, 0) + count
-            updates += [(block, update) for update in found]
+            updates += [(replace(block, stream=stream), update) for update in found]
         resident.position, resident.dirty = number, True
     partition.expected, partition.position = expected, number
     partition.bytes_since_checkpoint += size
-    return Scored(updates, tallies, failed, whole)
+    return Scored(updates, tallies, failed, whole, partition.overflowing - overflowing)
 
 
 def event_id(frame: Frame, block: Block, i: int, id_ends: NDArray[np.int64]) -> UUID:

@@ -67,10 +67,11 @@ def clean(settings: Settings) -> tuple[Revisions, dict[UUID, AnomalyUsage]]:
     revisions: Revisions = {}
     units: dict[UUID, AnomalyUsage] = {}
     controls = Controls(sensitivity=settings.sensitivity, budget_per_day=settings.false_alarms_per_day)
+    most = -(-settings.streams_per_organization // settings.topic_partitions)
     for number, offset, value in messages(settings, BLOCKS.name):
         partition = partitions.setdefault(number, Partition(number, topic_id))
         frame = decode(value)
-        scored = score_frame(partition, offset, frame, len(frame.events.body), lambda _key: None, controls)
+        scored = score_frame(partition, offset, frame, len(frame.events.body), lambda _key: None, controls, most)
         for output in outputs(partition, offset, frame, scored):
             if output.topic == ANOMALIES.name:
                 anomaly = orjson.loads(output.value)

@@ -1,6 +1,7 @@
 """The agent's law: whatever Faust delivers, wherever it crashes, the outputs are those of a clean scoring."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
@@ -95,7 +96,12 @@ class Outside:
 
 
 def worker(
-    outside: Outside, checkpoint_bytes: int, topic_id: str = "blocks-1", seconds: float = 3600, **more: Any
+    outside: Outside,
+    checkpoint_bytes: int,
+    topic_id: str = "blocks-1",
+    seconds: float = 3600,
+    organization_streams: int = 100,
+    **more: Any,
 ) -> Worker:
     return Worker(
         topic_id=lambda: topic_id,
@@ -109,6 +115,7 @@ def worker(
         checkpoint_bytes=checkpoint_bytes,
         checkpoint_seconds=seconds,
         resident_streams=1,
+        organization_streams=organization_streams,
         **more,
     )
 
@@ -188,6 +195,22 @@ def test_a_frame_that_was_cancelled_is_not_taken_as_handled(fails_at: int, check
     except Crashed:  # as when partitions move in the middle of a frame: the same worker goes on
         run(outside, one, [len(LOG) - 1])
     assert told(outside) == CLEAN
+
+
+@settings(max_examples=8, deadline=None)
+@given(crashes=st.lists(st.integers(1, 120), max_size=4), checkpoint_bytes=st.sampled_from([1, 8_000]))
+def test_streams_over_the_limit_are_one_whatever_crashes(crashes: list[int], checkpoint_bytes: int) -> None:
+    outside, calm = Outside(LOG), Outside(LOG)
+    run(calm, worker(calm, 1 << 40, organization_streams=1), list(range(len(LOG))))
+    for fails_at in [*crashes, -1]:
+        outside.steps, outside.fails_at = 0, fails_at
+        with contextlib.suppress(Crashed):
+            run(outside, worker(outside, checkpoint_bytes, organization_streams=1), list(range(len(LOG))))
+    assert told(outside) == told(calm)
+    streams = {orjson.loads(o.value)["stream"] for o in outside.sent if o.topic == ANOMALIES.name}
+    assert "other" in streams <= {"a", "other"}
+    counted = (orjson.loads(value)["count"] for name, value in told(outside).items() if name.startswith("usage"))
+    assert sum(counted) >= len(LOG) * EVENTS_A_FRAME
 
 
 @settings(max_examples=8, deadline=None)
