@@ -24,7 +24,7 @@ __all__ = [
     "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "dump", "load", "new_state", "score", "severity", "warm_up",
 ]  # fmt: skip
 
-DETECTOR_VERSION = "1"
+DETECTOR_VERSION = "2"
 
 Severity = Literal["low", "medium", "high", "critical"]
 _SEVERITIES: tuple[tuple[int, Severity], ...] = ((1306235, "critical"), (1088529, "high"), (870824, "medium"))
@@ -168,7 +168,7 @@ def score(
     while place < n:
         place, reason = run(
             head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.ids,
-            state.index, body, offsets, times, hashes, place, results, level, budget,
+            state.index, state.seen, state.partners, state.tails, state.kinds, state.texts, body, offsets, times, hashes, place, results, level, budget,
         )  # fmt: skip
         if head[at.H_OPENED_AT] >= 0:
             state.first_event = events.reference(int(head[at.H_OPENED_AT]))
@@ -176,8 +176,8 @@ def score(
             opened = True
         if reason == at.DISORDER:
             raise ValueError(f"offset {place} of a block does not lie in order within its {len(body)} bytes")
-        if reason in (at.GROW_SLOTS, at.GROW_SYMBOLS):
-            make_room(state, for_slots=reason == at.GROW_SLOTS)
+        if reason in (at.GROW_SLOTS, at.GROW_SYMBOLS, at.GROW_PAIRS):
+            make_room(state, reason)
         elif reason != at.DONE:
             updates.append(_update(state, int(place) - 1, reason))
     return state, Results(results, _opened(results) if opened else {}), updates
@@ -189,7 +189,7 @@ def warm_up() -> None:
     ids = np.array([0, 1], np.uint64)
     events = Events(body, np.array([0, 17, 24]), np.zeros(2, np.int64), ids, lambda _: b"")
     state, _, _ = score(new_state(), events, None, Controls())
-    make_room(state, for_slots=True)
+    make_room(state, at.GROW_SLOTS)
     load(dump(state))
 
 

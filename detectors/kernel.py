@@ -14,13 +14,17 @@ from detectors.layout import (
     BURST_TOKENS,
     C_BURST,
     C_JSON,
+    C_LINES,
     C_TOKENS,
     COLUMNS,
+    COUNTS,
     DISORDER,
     DONE,
     F_DUPLICATE,
     F_EXTRAPOLATED,
     F_REPORTED,
+    FILTER_MAX,
+    GROW_PAIRS,
     GROW_SLOTS,
     GROW_SYMBOLS,
     GUARD_AFTER,
@@ -36,14 +40,19 @@ from detectors.layout import (
     H_RATE_T,
     H_REF_N,
     H_REPORTED,
+    H_SESSIONS,
     H_SLOTS,
     H_SPAN,
     H_SYMBOLS,
     H_TIME,
+    KINDS,
     LEARN_EVERY,
+    MAX_LINES,
     MAX_TOKENS,
-    Q_BREADTH,
-    Q_SLOT,
+    MOST_JOINED,
+    Q_SESSION,
+    Q_TEMPLATE,
+    Q_VALUE,
     R_CHANNEL,
     R_EPISODE,
     R_FLAGS,
@@ -52,16 +61,20 @@ from detectors.layout import (
     R_SCORE,
     R_SURPRISAL,
     RESCALE_EVERY,
+    SESSION_BITS,
     SLOT_COLUMNS,
     SLOTS_MAX,
     SYMBOLS_MAX,
     TOKEN_COLUMNS,
 )
+from detectors.logs import log2
 from detectors.novelty import grow_slots, grow_symbols, score_novelty
+from detectors.pairs import grow_pairs, is_full, next_generation, score_pairs
 from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
-from detectors.scales import admit, rescale, scaled
+from detectors.scales import admit, rescale, scaled, steepened
+from detectors.sessions import score_session
 
 
 def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure names all sources: see jit.py
@@ -78,6 +91,11 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
         samples: Bytes,
         ids: Longs,
         index: Indexes,
+        seen: Longs,
+        partners: Shorts,
+        tails: Ints,
+        kinds: Longs,
+        texts: Bytes,
         body: Bytes,
         offsets: Longs,
         times: Longs,
@@ -97,9 +115,13 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 last = offsets[i]
         tok = np.empty((MAX_TOKENS, TOKEN_COLUMNS), np.int64)
         burst = np.empty((BURST_TOKENS, 3), np.int64)
-        c = np.zeros(8, np.int64)
+        c = np.zeros(COUNTS, np.int64)
         costs = np.zeros(MAX_TOKENS + 2, np.int64)
         bursting = np.zeros(2, np.int64)
+        joined = np.zeros((MOST_JOINED, 4), np.int64)
+        pairing = np.zeros(5, np.int64)
+        lines = np.zeros((MAX_LINES, 3), np.int64)
+        session = np.zeros(2 * SESSION_BITS, np.int64)
         for i in range(first, len(times)):
             value = i64(hashes[i])
             place = 0
@@ -114,13 +136,20 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                     continue
             start = offsets[i]
             end = offsets[i + 1]
-            read_event(body, start, end, tok, burst, c)
+            read_event(body, start, end, tok, lines, burst, c)
             n = c[C_TOKENS]
             room = len(slots) // SLOT_COLUMNS
-            if room < SLOTS_MAX and 4 * (head[H_SLOTS] + n + 3) > 3 * room:
+            all_sessions = c[C_LINES] > 0 and 2 * head[H_SESSIONS] > head[H_EVENTS]
+            is_session = c[C_LINES] > 1 or all_sessions
+            more = 2 * c[C_LINES] + KINDS if is_session else 0
+            if room < SLOTS_MAX and 4 * (head[H_SLOTS] + n + more + 5) > 3 * room:
                 return i64(i), i64(GROW_SLOTS)
-            if len(symbols) < SYMBOLS_MAX and 2 * (head[H_SYMBOLS] + 2 * n) > len(symbols):
+            if len(symbols) < SYMBOLS_MAX and 2 * (head[H_SYMBOLS] + 2 * n + more + 4) > len(symbols):
                 return i64(i), i64(GROW_SYMBOLS)
+            if is_full(head, seen):
+                if len(seen) < 2 * FILTER_MAX:
+                    return i64(i), i64(GROW_PAIRS)
+                next_generation(head, seen)
             if value != 0:
                 put_id(head, ids, index, place, value)
             if head[H_EVENTS] == 0:
@@ -130,16 +159,37 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             head[H_EVENTS] += 1
             head[H_TIME] = max(head[H_TIME], times[i])
             bursts = score_burst(head, buckets, contexts, ring, places, burst, c, bursting)
-            breadth, slot = score_novelty(head, slots, symbols, tok, c, costs)
-            z_breadth = scaled(head, Q_BREADTH, breadth)
-            z_slot = scaled(head, Q_SLOT, slot)
-            admit(head, Q_BREADTH, breadth, z_breadth)
-            admit(head, Q_SLOT, slot, z_slot)
-            cube = min(z_slot, i64(1) << 24) >> 4
-            cubed = ((cube * cube) >> 12) * cube >> 10
-            score = max(bursts, z_breadth, cubed)
+            bits = i64(0)
+            z_template = i64(0)
+            z_value = i64(0)
+            z_session = i64(0)
+            session[:] = -1
+            if all_sessions:  # the words of their first line say nothing that the kinds of line don't
+                costs[:] = 0
+                pairing[4] = 0
+            else:
+                template, largest, structure, joins = score_novelty(head, slots, symbols, tok, c, costs, joined)
+                pair = score_pairs(head, seen, partners, tails, joined, joins, head[H_EVENTS], pairing)
+                pairing[4] = pair
+                if pair > 0:
+                    pair = max(pair - log2(joins), i64(0))
+                value = largest + pair + 2 * structure
+                bits = max(costs[MAX_TOKENS], largest, pair, structure)
+                z_template = scaled(head, Q_TEMPLATE, template)
+                z_value = scaled(head, Q_VALUE, value)
+                admit(head, Q_TEMPLATE, template, z_template)
+                admit(head, Q_VALUE, value, z_value)
+                z_value = steepened(z_value)
+            if is_session:
+                lacking = score_session(head, slots, symbols, kinds, texts, body, lines, c, session)
+                z_session = scaled(head, Q_SESSION, lacking)
+                admit(head, Q_SESSION, lacking, z_session)
+                z_session = steepened(z_session)
+            score = max(bursts, z_template, z_value, z_session)
             score = min(score, i64(0x7FFFFFFF))
             surprisal, extrapolated = surprisal_of(head, reference, score)
+            if score > max(bursts, z_session):
+                surprisal = min(surprisal, bits)
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(
                 head, reference, score, surprisal, extrapolated, c[C_JSON], i, level, budget
@@ -153,9 +203,12 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                     learn_burst(head, buckets, ring, places, c[C_BURST])
             if peak:
                 head[H_PEAK_CHANNEL] = bursts
-                head[H_PEAK_CHANNEL + 1] = z_breadth
-                head[H_PEAK_CHANNEL + 2] = cubed
-                keep_peak(head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting)
+                head[H_PEAK_CHANNEL + 1] = z_template
+                head[H_PEAK_CHANNEL + 2] = z_value
+                head[H_PEAK_CHANNEL + 3] = z_session
+                keep_peak(
+                    head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting, pairing, kinds, lines, session
+                )  # fmt: skip
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
                 adopt_counts(head, buckets)
@@ -175,8 +228,9 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             results[i, R_EPISODE] = head[H_EPISODE] if member else -1
             results[i, R_OPENED] = surprisal >> 16 if opened else -1
             results[i, R_CHANNEL] = bursts
-            results[i, R_CHANNEL + 1] = z_breadth
-            results[i, R_CHANNEL + 2] = cubed
+            results[i, R_CHANNEL + 1] = z_template
+            results[i, R_CHANNEL + 2] = z_value
+            results[i, R_CHANNEL + 3] = z_session
             if emit != DONE:
                 return i64(i + 1), i64(emit)
         return i64(len(times)), i64(DONE)
@@ -188,12 +242,14 @@ run = _kernels(SOURCES)
 
 
 @entry
-def grow(old_slots: Ints, slots: Ints, old_symbols: Longs, symbols: Longs) -> None:
-    """Move slots and symbols to larger tables, where they are larger."""
+def grow(old_slots: Ints, slots: Ints, old_symbols: Longs, symbols: Longs, old_seen: Longs, seen: Longs) -> None:
+    """Move slots, symbols and pairs to larger tables, where they are larger."""
     if len(slots) > len(old_slots):
         grow_slots(old_slots, slots)
     if len(symbols) > len(old_symbols):
         grow_symbols(old_symbols, symbols)
+    if len(seen) > len(old_seen):
+        grow_pairs(old_seen, seen)
 
 
 @entry

@@ -26,8 +26,13 @@ MAX_DEPTH = 32
 T_SLOT, T_RAW, T_COARSE, T_NUMBER, T_START, T_END, T_FIELD = range(7)
 TOKEN_COLUMNS = 7
 NO_NUMBER = -(1 << 40)
-# what the tokeniser says of an event, int64[8]
-C_TOKENS, C_FIELDS, C_TEMPLATE, C_STRUCTURE, C_BURST, C_HAS_TEXT, C_JSON, C_WORDS = range(8)
+IS_STRUCTURE = NO_NUMBER - 1  # the row of a string's brackets and quotes
+# what the tokeniser says of an event, int64[COUNTS]
+C_TOKENS, C_FIELDS, C_TEMPLATE, C_STRUCTURE, C_BURST, C_HAS_TEXT, C_JSON, C_WORDS, C_LINES = range(9)
+COUNTS = 9
+# lines of one event, int64[MAX_LINES, 3]
+MAX_LINES = 256
+LINE_KIND, LINE_START, LINE_END = range(3)
 
 # ---- novelty: slots int32[capacity, SLOT_COLUMNS], found by open addressing; symbols int64[capacity] in sets of 8
 SLOT_COLUMNS = 80
@@ -43,11 +48,27 @@ SET = 8
 COUNT_BITS = 31
 COUNT_MASK = (1 << COUNT_BITS) - 1
 SLOT_WARM = 32
-KEY_TEMPLATE, KEY_STRUCTURE, KEY_OTHER, KEY_REST = 1, 2, 3, 4
+KEY_TEMPLATE, KEY_STRUCTURE, KEY_OTHER, KEY_REST, KEY_SET, KEY_MULTISET = 1, 2, 3, 4, 5, 6
 
-# ---- scales: 3 for burst, 2 for novelty; histogram int64[5, BINS] and parameters in the head
-SCALES = 5
-Q_BREADTH, Q_SLOT = 3, 4
+# ---- pairs: symbols that join, int64[MOST_JOINED, 4]; a filter of two generations, int64[2 * words]; partners uint16[PARTNERS];
+# how often each pair of slots gave so many bits, int32[PAIR_ROWS, PAIR_COLUMNS]
+MOST_JOINED = 20
+J_SYMBOL, J_SLOT, J_COUNT, J_ROW = range(4)
+FILTER_FIRST, FILTER_MAX = 256, 8192
+PARTNERS = 16384
+PAIR_ROWS, PAIR_COLUMNS, PAIR_BINS = 512, 16, 16
+PAIR_WARM = 64
+
+# ---- sessions: kinds int64[3, KINDS] (hash, sessions that had it, lines of it), and the first bytes of a line of each
+KINDS = 64
+KIND_TEXT = 48
+KIND_COUNT, KIND_NEXT = 21, 22
+MOST_REPEATS = 40
+SESSION_MISSING, SESSION_MANY, SESSION_ORDER, SESSION_BITS = range(4)  # and the bits of each behind it
+
+# ---- scales: 3 for burst, then one a channel; histogram int64[SCALES, BINS] and parameters in the head
+SCALES = 6
+Q_TEMPLATE, Q_VALUE, Q_SESSION = 3, 4, 5
 BINS = 256
 RESCALE_EVERY = 32
 SCALE_PRIOR = 1024
@@ -86,10 +107,11 @@ BASELINE_EVERY = 8
 PEAK_BYTES = 1024
 EVIDENCE, EVIDENCE_COLUMNS = 8, 8
 V_CHANNEL, V_START, V_END, V_BITS, V_SEEN, V_OF, V_BEFORE, V_BEFORE_OF = range(8)
+V_BURST, V_FORM, V_VALUE, V_PAIR, V_MISSING, V_MANY, V_ORDER = range(7)
 
 # ---- channels and columns of the results, int64[n, COLUMNS]
-CHANNELS = ("burst", "template", "slot")
-N_CHANNELS = 3
+CHANNELS = ("burst", "template", "value", "session")
+N_CHANNELS = 4
 R_SCORE, R_SURPRISAL, R_REFERENCE, R_FLAGS, R_EPISODE, R_OPENED, R_CHANNEL = range(7)
 COLUMNS = R_CHANNEL + N_CHANNELS
 F_EXTRAPOLATED, F_DUPLICATE, F_REPORTED = 1, 2, 4
@@ -126,6 +148,7 @@ H_PEAK_CHANNEL = 48
 H_PEAK_SIZE, H_EVIDENCE_N, H_OPENED_AT, H_FREE_UNTIL = 52, 53, 54, 55
 H_BASELINE_N, H_WINDOW_N, H_CODE = 56, 57, 58
 H_IDS, H_ID_AT = 60, 61
+H_PAIR_N, H_KINDS, H_SESSIONS = 15, 22, 23
 H_EVIDENCE = 64
 H_SCALE = H_EVIDENCE + EVIDENCE * EVIDENCE_COLUMNS
 SCALE_COLUMNS = 4
@@ -136,4 +159,4 @@ H_CODES = H_SIZES + BASELINE_SAMPLES + WINDOW_SAMPLES
 HEAD = H_CODES + BASELINE_SAMPLES + WINDOW_SAMPLES
 
 # ---- why the kernel came back
-DONE, EMIT_REPORTED, EMIT_DOUBLED, EMIT_CLOSED, EMIT_ADOPTED, GROW_SLOTS, GROW_SYMBOLS, DISORDER = range(8)
+DONE, EMIT_REPORTED, EMIT_DOUBLED, EMIT_CLOSED, EMIT_ADOPTED, GROW_SLOTS, GROW_SYMBOLS, GROW_PAIRS, DISORDER = range(9)

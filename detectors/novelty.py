@@ -1,13 +1,15 @@
 # ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
-"""Kernel of the novelty channels: what an event's template, fields and slots cost in bits against all that was seen in them.
+"""Kernel of novelty: what an event's template, structure, slots and pairs cost in bits against all that was seen in them.
 
 A symbol after n events of its slot with d different symbols: new, log2((n + 1) / (d + 1/2)), so a slot that is always new
 gives nothing; seen, log2((n + 1) / (min(n, d + M) + 1/2)), M the mass of symbols at most as frequent (in octaves); both
-capped by how often the slot gave such bits before. Breadth = template + 4 * mean over fields of their largest slot
-+ 4 * mean over slots; slot = the largest slot + 3 * field set.
+capped by how often the slot gave such bits before.
+template = template + mean over fields of their largest slot + mean over slots
+value = (largest slot - log2 slots) + (largest pair - log2 joined) + 2 * structure, differences only where positive: the largest
+of k costs reaches b bits k times as often as one does (Bonferroni).
 """
 
-from detectors.jit import Ints, Longs, i64, inner
+from detectors.jit import Ints, Longs, Shorts, i64, inner
 from detectors.layout import (
     C_FIELDS,
     C_HAS_TEXT,
@@ -19,11 +21,17 @@ from detectors.layout import (
     COUNT_MASK,
     H_SLOTS,
     H_SYMBOLS,
+    J_COUNT,
+    J_ROW,
+    J_SLOT,
+    J_SYMBOL,
     KEY_OTHER,
     KEY_STRUCTURE,
     KEY_TEMPLATE,
+    MOST_JOINED,
     NO_NUMBER,
     OCTAVES,
+    PAIR_WARM,
     S_CHANGES,
     S_DISTANCE,
     S_DISTINCT,
@@ -89,8 +97,8 @@ def octave(count: int) -> int:
 
 
 @inner
-def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol: int) -> int:
-    """Bits (2^-16) of a symbol in its slot, and learn it. `which` is 0 for the raw symbol, 1 for the coarse one."""
+def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol: int) -> tuple[int, int]:
+    """(bits 2^-16, times seen) of a symbol in its slot, and learn it. `which` is 0 for the raw symbol, 1 for the coarse one."""
     base = row * SLOT_COLUMNS
     n = i64(slots[base + S_N])
     d = i64(slots[base + S_DISTINCT[which]])
@@ -145,7 +153,29 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
             slots[base + S_MASS[which] + before] -= count
             slots[base + S_MASS[which] + before + 1] += count + 1
         symbols[at] += 1
-    return bits
+    return bits, count
+
+
+@inner
+def learn_slot(slots: Ints, base: int) -> None:
+    """One more event of a slot, after its symbols."""
+    slots[base + S_N] += 1
+
+
+@inner
+def plant(head: Longs, slots: Ints, symbols: Longs, row: int, symbol: int, count: int) -> None:
+    """Begin a slot with `count` events that all held one raw symbol."""
+    base = row * SLOT_COLUMNS
+    cost(head, slots, symbols, row, 0, symbol)
+    slots[base + S_N] = count
+    slots[base + S_MASS[0]] -= 1
+    slots[base + S_MASS[0] + octave(count)] += count
+    key = mix(mix(i64(slots[base + S_KEY]), symbol), 1)
+    first = (key & (len(symbols) // SET - 1)) * SET
+    tag = (key >> 2) | (1 << 30)
+    for j in range(first, first + SET):
+        if symbols[j] >> COUNT_BITS == tag:
+            symbols[j] = (tag << COUNT_BITS) | count
 
 
 @inner
@@ -176,32 +206,49 @@ def moves_like_series(slots: Ints, base: int, value: int) -> bool:
 
 
 @inner
-def score_novelty(head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs, costs: Longs) -> tuple[int, int]:
-    """(breadth, slot) evidence in bits, 2^-16; costs[i] gets the bits of row i, costs[-2:] those of template and field set."""
+def score_novelty(
+    head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs, costs: Longs, joined: Longs
+) -> tuple[int, int, int, int]:
+    """(template, largest slot less its look-elsewhere bits, structure, symbols that join) in bits, 2^-16; pairs come after.
+
+    costs[i] gets the bits of row i, costs[-2:] those of template and structure; `joined` the symbols of slots with few of them.
+    """
     row = find_slot(head, slots, KEY_TEMPLATE)
-    template = cost(head, slots, symbols, row, 0, c[C_TEMPLATE])
-    slots[row * SLOT_COLUMNS + S_N] += 1
+    template, _ = cost(head, slots, symbols, row, 0, c[C_TEMPLATE])
+    learn_slot(slots, row * SLOT_COLUMNS)
     row = find_slot(head, slots, KEY_STRUCTURE)
-    structure = cost(head, slots, symbols, row, 0, c[C_STRUCTURE] ^ c[C_JSON])
-    slots[row * SLOT_COLUMNS + S_N] += 1
+    structure, _ = cost(head, slots, symbols, row, 0, c[C_STRUCTURE] ^ c[C_JSON])
+    learn_slot(slots, row * SLOT_COLUMNS)
     n = c[C_TOKENS]
     total = i64(0)
     largest = i64(0)
     fields = i64(0)
     in_field = i64(0)
     field = i64(0)
-    counted = 0
+    joins = 0
     for i in range(n):
         row = find_slot(head, slots, tok[i, T_SLOT] | 8)
         base = row * SLOT_COLUMNS
-        bits = max(
-            cost(head, slots, symbols, row, 0, tok[i, T_RAW]), cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
-        )
-        slots[base + S_N] += 1
-        if tok[i, T_NUMBER] != NO_NUMBER:
+        events = i64(slots[base + S_N])
+        different = i64(slots[base + S_DISTINCT[0]])
+        alike = i64(slots[base + S_DISTINCT[1]])
+        of_raw, seen_raw = cost(head, slots, symbols, row, 0, tok[i, T_RAW])
+        of_coarse, seen_coarse = cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
+        learn_slot(slots, base)
+        bits = max(of_raw, of_coarse)
+        counts = True
+        if tok[i, T_NUMBER] > NO_NUMBER:
             moves = moves_like_series(slots, base, tok[i, T_NUMBER])
-            if c[C_HAS_TEXT] and not moves:
-                bits = i64(0)
+            counts = not c[C_HAS_TEXT] or moves
+        if not counts:
+            bits = i64(0)
+        elif joins < MOST_JOINED and events >= PAIR_WARM and 4 * min(different, alike) < events:
+            raw = 4 * different < events
+            joined[joins, J_SYMBOL] = mix(tok[i, T_SLOT], tok[i, T_RAW] if raw else tok[i, T_COARSE] ^ 1)
+            joined[joins, J_SLOT] = tok[i, T_SLOT]
+            joined[joins, J_COUNT] = seen_raw if raw else seen_coarse
+            joined[joins, J_ROW] = i
+            joins += 1
         costs[i] = bits
         if tok[i, T_FIELD] != field:
             fields += in_field
@@ -210,14 +257,12 @@ def score_novelty(head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs
         in_field = max(in_field, bits)
         largest = max(largest, bits)
         total += bits
-        counted += 1
     fields += in_field
     costs[len(costs) - 2] = template
     costs[len(costs) - 1] = structure
-    breadth = template
-    if counted:
-        breadth += 4 * fields // max(c[C_FIELDS], 1) + 4 * total // counted
-    return breadth, largest + 3 * structure
+    if n == 0:
+        return template, i64(0), structure, joins
+    return template + fields // max(c[C_FIELDS], 1) + total // n, max(largest - log2(n), 0), structure, joins
 
 
 @inner

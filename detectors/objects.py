@@ -119,14 +119,14 @@ def add_value(body: Bytes, start: int, end: int, path: int, kind: int, tok: Long
 
 
 @inner
-def add_string(body: Bytes, start: int, end: int, path: int, tok: Longs, burst: Longs, c: Longs) -> None:
+def add_string(body: Bytes, start: int, end: int, path: int, tok: Longs, lines: Longs, burst: Longs, c: Longs) -> None:
     """A string of JSON: its words as rows, the whole of it as one token of the burst channel."""
     raw = i64(SEED)
     for i in range(start, end):
         raw = ((raw ^ i64(body[i])) * 16777619) & MASK
     row = c[C_TOKENS]
     add_burst(burst, c, mix(path, raw), row if row < MAX_TOKENS else -1, -1)
-    template = scan_words(body, start, end, path, c[C_FIELDS], 0, tok, burst, c)
+    template = scan_words(body, start, end, path, c[C_FIELDS], 0, tok, lines, burst, c)
     c[C_TEMPLATE] = (c[C_TEMPLATE] + mix(path, template)) & MASK
     c[C_STRUCTURE] = (c[C_STRUCTURE] + mix(path, 30)) & MASK
     c[C_FIELDS] += 1
@@ -174,7 +174,7 @@ def ignored(body: Bytes, start: int, end: int) -> bool:
 
 
 @inner
-def scan_json(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: Longs) -> bool:
+def scan_json(body: Bytes, start: int, end: int, tok: Longs, lines: Longs, burst: Longs, c: Longs) -> bool:
     """Rows of the JSON object body[start:end]; False where it is not one (or deeper than 32): then it is text."""
     path_of = np.zeros(MAX_DEPTH + 1, np.int64)
     array_at = np.zeros(MAX_DEPTH + 1, np.int64)
@@ -216,7 +216,7 @@ def scan_json(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: Lo
                 if stop < 0:
                     return False
                 if skip_from < 0:
-                    add_string(body, i + 1, stop, path, tok, burst, c)
+                    add_string(body, i + 1, stop, path, tok, lines, burst, c)
                 i = stop + 1
             else:
                 stop = i

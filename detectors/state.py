@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from detectors import layout as at
 from detectors.kernel import grow, reindex
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
-_NAMES = ("head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids")
-_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8")
+_NAMES = (
+    "head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids",
+    "seen", "partners", "tails", "kinds", "texts",
+)  # fmt: skip
+_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8", "<i8", "<u2", "<i4", "<i8", "<u1")
 
 
 class StateError(ValueError):
@@ -37,6 +40,11 @@ class State:
     samples: NDArray[np.uint8]
     ids: NDArray[np.int64]
     index: NDArray[np.int16]
+    seen: NDArray[np.int64]
+    partners: NDArray[np.uint16]
+    tails: NDArray[np.int32]
+    kinds: NDArray[np.int64]
+    texts: NDArray[np.uint8]
     first_event: bytes = b""
 
 
@@ -56,6 +64,11 @@ def new_state() -> State:
         np.zeros((at.BASELINE_SAMPLES + at.WINDOW_SAMPLES) * at.SAMPLE + at.PEAK_BYTES, np.uint8),
         np.zeros(0, np.int64),
         np.zeros(0, np.int16),
+        np.zeros(2 * at.FILTER_FIRST, np.int64),
+        np.zeros(at.PARTNERS, np.uint16),
+        np.zeros(at.PAIR_ROWS * at.PAIR_COLUMNS, np.int32),
+        np.zeros(3 * at.KINDS, np.int64),
+        np.zeros(at.KINDS * at.KIND_TEXT, np.uint8),
     )
 
 
@@ -141,7 +154,15 @@ def _parse(raw: bytes) -> State:
         room_for_ids(state)
         state.ids[: len(ids)] = ids
         reindex(state.head, state.ids, state.index)
-    state.first_event = fields[10]
+    seen = np.frombuffer(fields[10], "<i8")
+    if len(seen) // 2 not in (256, 1024, 4096, 8192):
+        raise ValueError("its filter of pairs has a size that this release does not make")
+    state.seen = seen.astype(np.int64)
+    state.partners[:] = np.frombuffer(fields[11], "<u2")
+    state.tails[:] = np.frombuffer(fields[12], "<i4")
+    state.kinds[:] = np.frombuffer(fields[13], "<i8")
+    state.texts[:] = np.frombuffer(fields[14], "<u1")
+    state.first_event = fields[15]
     return state
 
 
@@ -151,12 +172,15 @@ def room_for_ids(state: State) -> None:
     state.index = np.zeros(at.ID_INDEX, np.int16)
 
 
-def make_room(state: State, *, for_slots: bool) -> None:
-    """A larger table of slots or of symbols, because the next event may not fit."""
-    slots, symbols = state.slots, state.symbols
-    if for_slots:
+def make_room(state: State, reason: int) -> None:
+    """A larger table of slots, of symbols or of pairs (`reason` is the kernel's), because the next event may not fit."""
+    slots, symbols, seen = state.slots, state.symbols, state.seen
+    if reason == at.GROW_SLOTS:
         slots = np.zeros(2 * len(slots), np.int32)
-    else:
+    elif reason == at.GROW_SYMBOLS:
         symbols = np.zeros(4 * len(symbols), np.int64)
-    grow(state.slots, slots, state.symbols, symbols)
-    state.slots, state.symbols = slots, symbols
+    else:
+        seen = np.zeros(min(4 * len(seen), 2 * at.FILTER_MAX), np.int64)
+        state.head[at.H_PAIR_N] = 0
+    grow(state.slots, slots, state.symbols, symbols, state.seen, seen)
+    state.slots, state.symbols, state.seen = slots, symbols, seen
