@@ -13,11 +13,13 @@ from detectors.layout import (
     EMIT_CLOSED,
     EMIT_DOUBLED,
     EMIT_REPORTED,
+    GROUPS,
     H_CALIBRATED,
     H_COUNT,
     H_EPISODE,
     H_EVENTS,
     H_FREE_UNTIL,
+    H_GROUP_PEAK,
     H_IN,
     H_JSON,
     H_LAST,
@@ -68,7 +70,9 @@ def learn_rate(head: Longs) -> None:
 def follow(
     head: Longs,
     reference: Ints,
+    scores: Longs,
     score: int,
+    effect: int,
     surprisal: int,
     extrapolated: bool,
     json: int,
@@ -80,9 +84,11 @@ def follow(
     anomalous = head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL
     opened = False
     if not head[H_OPEN]:
-        wait(head, reference, score)
         if not anomalous:
+            wait(head, reference, scores)
             return DONE, False, False, False
+        for group in range(GROUPS):
+            head[H_GROUP_PEAK + group] = 0
         opened = True
         head[H_OPEN] = 1
         head[H_EPISODE] += 1
@@ -103,14 +109,16 @@ def follow(
         head[H_COUNT] += 1
         head[H_QUIET] = 0
         head[H_LAST] = head[H_TIME]
-        if score > head[H_PEAK_SCORE]:
+        for group in range(GROUPS):
+            head[H_GROUP_PEAK + group] = max(head[H_GROUP_PEAK + group], scores[group])
+        if surprisal > head[H_PEAK_SURPRISAL] or (surprisal == head[H_PEAK_SURPRISAL] and score > head[H_PEAK_SCORE]):
             peak = True
             head[H_PEAK_SCORE] = score
             head[H_PEAK_SURPRISAL] = surprisal
             head[H_PEAK_EXTRAPOLATED] = extrapolated
             head[H_PEAK_REFERENCE] = head[H_REF_N]
         if not head[H_REPORTED]:
-            if score >= MIN_EFFECT and surprisal >= max(level, head[H_RATE_BITS] - budget):
+            if effect >= MIN_EFFECT and surprisal >= max(level, head[H_RATE_BITS] - budget):
                 head[H_REPORTED] = 1
                 head[H_CALIBRATED] = head[H_REF_N] >= CALIBRATED_FROM
                 emit = EMIT_REPORTED
@@ -120,6 +128,7 @@ def follow(
         head[H_QUIET] += 1
     if head[H_QUIET] >= QUIET_EVENTS:
         head[H_OPEN] = 0
+        wait(head, reference, head[H_GROUP_PEAK : H_GROUP_PEAK + GROUPS])
         emit = EMIT_CLOSED if head[H_REPORTED] else DONE
     elif head[H_SPAN] >= ADOPT_AFTER:
         head[H_OPEN] = 0

@@ -24,6 +24,9 @@ from detectors.layout import (
     F_EXTRAPOLATED,
     F_REPORTED,
     FILTER_MAX,
+    G_BURST,
+    G_NOVELTY,
+    GROUPS,
     GROW_PAIRS,
     GROW_SLOTS,
     GROW_SYMBOLS,
@@ -75,6 +78,7 @@ from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
 from detectors.scales import admit, rescale, scaled, steepened
 from detectors.sessions import score_session
+from detectors.tables import BIT
 
 
 def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure names all sources: see jit.py
@@ -121,6 +125,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
         joined = np.zeros((MOST_JOINED, 4), np.int64)
         pairing = np.zeros(5, np.int64)
         lines = np.zeros((MAX_LINES, 3), np.int64)
+        scores = np.zeros(GROUPS, np.int64)
         session = np.zeros(2 * SESSION_BITS, np.int64)
         for i in range(first, len(times)):
             value = i64(hashes[i])
@@ -187,12 +192,21 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 z_session = steepened(z_session)
             score = max(bursts, z_template, z_value, z_session)
             score = min(score, i64(0x7FFFFFFF))
-            surprisal, extrapolated = surprisal_of(head, reference, score)
-            if score > max(bursts, z_session):
-                surprisal = min(surprisal, bits)
+            scores[G_BURST] = min(bursts, i64(0x7FFFFFFF))
+            scores[G_NOVELTY] = min(max(z_template, z_value, z_session), i64(0x7FFFFFFF))
+            surprisal, extrapolated = surprisal_of(head, reference, G_BURST, scores[G_BURST])
+            of_novelty, beyond = surprisal_of(head, reference, G_NOVELTY, scores[G_NOVELTY])
+            if z_session < scores[G_NOVELTY]:
+                of_novelty = min(of_novelty, bits)
+            effect = scores[G_BURST]
+            if of_novelty > surprisal:
+                effect = scores[G_NOVELTY]
+                surprisal = of_novelty
+                extrapolated = beyond
+            surprisal = max(surprisal - BIT, i64(0))  # the smaller of two p-values, times two
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(
-                head, reference, score, surprisal, extrapolated, c[C_JSON], i, level, budget
+                head, reference, scores, score, effect, surprisal, extrapolated, c[C_JSON], i, level, budget
             )
             free = head[H_EVENTS] <= GUARD_AFTER or head[H_EVENTS] <= head[H_FREE_UNTIL]
             if bursts <= GUARD_Z or free:

@@ -60,7 +60,7 @@ def new_state() -> State:
         np.zeros(at.RING, np.uint16),
         np.zeros(at.SLOTS_FIRST * at.SLOT_COLUMNS, np.int32),
         np.zeros(at.SYMBOLS_FIRST, np.int64),
-        np.zeros(2 * at.REFERENCE + at.LEARN_EVERY, np.int32),
+        np.zeros((at.GROUPS, 2 * at.REFERENCE + at.LEARN_EVERY), np.int32),
         np.zeros((at.BASELINE_SAMPLES + at.WINDOW_SAMPLES) * at.SAMPLE + at.PEAK_BYTES, np.uint8),
         np.zeros(0, np.int64),
         np.zeros(0, np.int16),
@@ -92,7 +92,7 @@ def dump_raw(state: State) -> bytes:
         elif name == "contexts":
             values = values.T  # like beside like compresses better
         elif name == "reference":
-            values = np.concatenate((values[:n], values[2 * at.REFERENCE :]))  # its sorted half is made again
+            values = np.concatenate((values[:, :n], values[:, 2 * at.REFERENCE :]), axis=1)  # its sorted half is made again
         elif name == "symbols":
             values = np.stack(((values >> at.COUNT_BITS).astype("<i4"), (values & at.COUNT_MASK).astype("<i4")))
         elif name == "ids":
@@ -140,10 +140,10 @@ def _parse(raw: bytes) -> State:
     symbols = np.frombuffer(fields[6], "<i4").reshape(2, -1).astype(np.int64)
     state.symbols = (symbols[0] << at.COUNT_BITS) | symbols[1]
     n = int(head[at.H_REF_N])
-    reference = np.frombuffer(fields[7], "<i4")
-    state.reference[:n] = reference[:n]
-    state.reference[at.REFERENCE : at.REFERENCE + n] = np.sort(reference[:n])
-    state.reference[2 * at.REFERENCE :] = reference[n:]
+    reference = np.frombuffer(fields[7], "<i4").reshape(at.GROUPS, -1)
+    state.reference[:, :n] = reference[:, :n]
+    state.reference[:, at.REFERENCE : at.REFERENCE + n] = np.sort(reference[:, :n])
+    state.reference[:, 2 * at.REFERENCE :] = reference[:, n:]
     state.samples[:] = np.frombuffer(fields[8], "<u1")
     ids = np.frombuffer(fields[9], "<i8")
     if len(state.slots) // at.SLOT_COLUMNS not in (64, 128, 256, 512) or len(state.symbols) not in (1024, 4096, 16384):
