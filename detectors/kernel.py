@@ -96,7 +96,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
         ids: Longs,
         index: Indexes,
         seen: Longs,
-        partners: Shorts,
+        partners: Bytes,
         tails: Ints,
         kinds: Longs,
         texts: Bytes,

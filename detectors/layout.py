@@ -50,12 +50,12 @@ COUNT_MASK = (1 << COUNT_BITS) - 1
 SLOT_WARM = 32
 KEY_TEMPLATE, KEY_STRUCTURE, KEY_OTHER, KEY_REST, KEY_SET, KEY_MULTISET = 1, 2, 3, 4, 5, 6
 
-# ---- pairs: symbols that join, int64[MOST_JOINED, 4]; a filter of two generations, int64[2 * words]; partners uint16[PARTNERS];
+# ---- pairs: symbols that join, int64[MOST_JOINED, 4]; a filter of two generations, int64[2 * words]; partners uint8[PARTNERS];
 # how often each pair of slots gave so many bits, int32[PAIR_ROWS, PAIR_COLUMNS]
 MOST_JOINED = 20
 J_SYMBOL, J_SLOT, J_COUNT, J_ROW = range(4)
 FILTER_FIRST, FILTER_MAX = 256, 8192
-PARTNERS = 16384
+PARTNERS = 65536
 PAIR_ROWS, PAIR_COLUMNS, PAIR_BINS = 512, 16, 16
 PAIR_WARM = 64
 

@@ -7,9 +7,8 @@ capped by how often that pair of slots gave as many bits before. Which pairs wer
 filters; a collision can only hide a new pair.
 """
 
-from detectors.jit import Ints, Longs, Shorts, i64, inner
+from detectors.jit import Bytes, Ints, Longs, i64, inner
 from detectors.layout import (
-    FILTER_FIRST,
     H_PAIR_N,
     J_COUNT,
     J_ROW,
@@ -26,12 +25,20 @@ from detectors.tokens import mix
 
 
 @inner
-def surprise(partners: Shorts, symbol: int, slot: int, count: int) -> int:
-    """log2((n + 1) / (m + 1/2)), 2^-16 bit, of a symbol that meets a new partner in another slot; the partner is counted."""
-    at = mix(symbol, slot) & (PARTNERS - 1)
-    met = i64(partners[at])
-    if met < 0xFFFF:
-        partners[at] = met + 1
+def surprise(partners: Bytes, symbol: int, slot: int, count: int) -> int:
+    """log2((n + 1) / (m + 1/2)), 2^-16 bit, of a symbol that meets a new partner in another slot; the partner is counted.
+
+    m is the smaller of two hashed counters (count-min with conservative update; Estan, Varghese, 2002), at most 255.
+    """
+    h = mix(symbol, slot)
+    at = h & (PARTNERS - 1)
+    too = (h >> 16) & (PARTNERS - 1)
+    met = min(i64(partners[at]), i64(partners[too]))
+    if met < 0xFF:
+        if partners[at] == met:
+            partners[at] = met + 1
+        if partners[too] == met:
+            partners[too] = met + 1
     return log2(2 * count + 2) - log2(2 * met + 1)
 
 
@@ -48,7 +55,7 @@ def capped(tails: Ints, row: int, bits: int, n: int) -> int:
 
 @inner
 def score_pairs(
-    head: Longs, seen: Longs, partners: Shorts, tails: Ints, joined: Longs, n: int, events: int, leading: Longs
+    head: Longs, seen: Longs, partners: Bytes, tails: Ints, joined: Longs, n: int, events: int, leading: Longs
 ) -> int:
     """Bits (2^-16) of the dearest of the pairs of `n` symbols; `leading` gets the two rows of the event, or -1.
 

@@ -18,7 +18,7 @@ _NAMES = (
     "head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids",
     "seen", "partners", "tails", "kinds", "texts",
 )  # fmt: skip
-_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8", "<i8", "<u2", "<i4", "<i8", "<u1")
+_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8", "<i8", "<u1", "<i4", "<i8", "<u1")
 
 
 class StateError(ValueError):
@@ -41,7 +41,7 @@ class State:
     ids: NDArray[np.int64]
     index: NDArray[np.int16]
     seen: NDArray[np.int64]
-    partners: NDArray[np.uint16]
+    partners: NDArray[np.uint8]
     tails: NDArray[np.int32]
     kinds: NDArray[np.int64]
     texts: NDArray[np.uint8]
@@ -65,7 +65,7 @@ def new_state() -> State:
         np.zeros(0, np.int64),
         np.zeros(0, np.int16),
         np.zeros(2 * at.FILTER_FIRST, np.int64),
-        np.zeros(at.PARTNERS, np.uint16),
+        np.zeros(at.PARTNERS, np.uint8),
         np.zeros(at.PAIR_ROWS * at.PAIR_COLUMNS, np.int32),
         np.zeros(3 * at.KINDS, np.int64),
         np.zeros(at.KINDS * at.KIND_TEXT, np.uint8),
@@ -158,7 +158,7 @@ def _parse(raw: bytes) -> State:
     if len(seen) // 2 not in (256, 1024, 4096, 8192):
         raise ValueError("its filter of pairs has a size that this release does not make")
     state.seen = seen.astype(np.int64)
-    state.partners[:] = np.frombuffer(fields[11], "<u2")
+    state.partners[:] = np.frombuffer(fields[11], "<u1")
     state.tails[:] = np.frombuffer(fields[12], "<i4")
     state.kinds[:] = np.frombuffer(fields[13], "<i8")
     state.texts[:] = np.frombuffer(fields[14], "<u1")
