@@ -224,7 +224,7 @@ def score_novelty(
     largest = i64(0)
     fields = i64(0)
     in_field = i64(0)
-    field = i64(0)
+    field = i64(-1)
     joins = 0
     for i in range(n):
         row = find_slot(head, slots, tok[i, T_SLOT] | 8)
@@ -236,13 +236,10 @@ def score_novelty(
         of_coarse, seen_coarse = cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
         learn_slot(slots, base)
         bits = max(of_raw, of_coarse)
-        counts = True
-        if tok[i, T_NUMBER] > NO_NUMBER:
-            moves = moves_like_series(slots, base, tok[i, T_NUMBER])
-            counts = not c[C_HAS_TEXT] or moves
-        if not counts:
-            bits = i64(0)
-        elif joins < MOST_JOINED and events >= PAIR_WARM and 4 * min(different, alike) < events:
+        if tok[i, T_NUMBER] > NO_NUMBER and c[C_HAS_TEXT]:  # counters and sizes of an event with text: detectors/number.py
+            costs[i] = 0
+            continue
+        if joins < MOST_JOINED and events >= PAIR_WARM and 4 * min(different, alike) < events:
             raw = 4 * different < events
             joined[joins, J_SYMBOL] = mix(tok[i, T_SLOT], tok[i, T_RAW] if raw else tok[i, T_COARSE] ^ 1)
             joined[joins, J_SLOT] = tok[i, T_SLOT]
@@ -262,7 +259,12 @@ def score_novelty(
     costs[len(costs) - 1] = structure
     if n == 0:
         return template, i64(0), structure, joins
-    return template + fields // max(c[C_FIELDS], 1) + total // n, max(largest - log2(n), 0), structure, joins
+    return (
+        template + fields // c[C_FIELDS] + total // n,
+        max(largest - log2(n), i64(0)),
+        structure,
+        joins,
+    )
 
 
 @inner
