@@ -16,7 +16,7 @@ from detectors.tables import BIT, exact_log2
 
 PERMUTATIONS = 999
 LIBRARY = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
-FORM, FIELDS = "this form of event", "the event's fields or brackets"
+FORM, FIELDS, WITH = "this form of event", "the event's fields or brackets", " with "
 _LEVEL, _LONGEST = 3, 80
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
 _WORD = re.compile(r"[^\s\"'\[\](){}<>|,;=]+")
@@ -67,23 +67,49 @@ def explanation(state: State, ending: str) -> Explanation:
     kinds, tokens = [], []
     for row in rows.reshape(-1, at.EVIDENCE_COLUMNS).tolist():
         kinds.append(row[at.V_CHANNEL])
-        tokens.append(_token(event, row))
+        tokens.append(_token(state, event, row))
     leading = int(np.argmax(head[at.H_PEAK_CHANNEL : at.H_PEAK_CHANNEL + at.N_CHANNELS]))
     text = event.decode("utf-8", "replace")
     return Explanation(sentence(leading, kinds, tokens) + ending, tuple(tokens), text, _nearest(state, text))
 
 
-def _token(event: bytes, row: list[int]) -> TokenEvidence:
+def _token(state: State, event: bytes, row: list[int]) -> TokenEvidence:
     start, end, bits, seen, of = (row[i] for i in (at.V_START, at.V_END, at.V_BITS, at.V_SEEN, at.V_OF))
-    if row[at.V_CHANNEL] == 0:
+    before, before_of = row[at.V_BEFORE], row[at.V_BEFORE_OF]
+    what = row[at.V_CHANNEL]
+    if what == at.V_BURST:
         name = _name(event, start, end) if start >= 0 else FORM
-        return TokenEvidence(
-            name, bits, usual(of, row[at.V_BEFORE], row[at.V_BEFORE_OF]), f"{seen:,} of the last {of:,} events"
-        )
-    if row[at.V_CHANNEL] == 1:
-        name = FORM if start == -1 else FIELDS
+        return TokenEvidence(name, bits, usual(of, before, before_of), f"{seen:,} of the last {of:,} events")
+    if what == at.V_FORM:
+        name = FORM if start == -1 else FIELDS if start == -2 else f"brackets or quotes of {_name(event, start, end)}"
         return TokenEvidence(name, bits, f"a form common in {of:,} events", "new or rare")
+    if what == at.V_PAIR:
+        both = f"{_name(event, start, end)}{WITH}{_name(event, seen, of)}"
+        return TokenEvidence(both, bits, f"{before:,} and {before_of:,} events apart", "the first together")
+    if what in {at.V_MISSING, at.V_MANY}:
+        line = (
+            state.texts[seen * at.KIND_TEXT : (seen + 1) * at.KIND_TEXT]
+            .tobytes()
+            .rstrip(b"\0")
+            .decode("utf-8", "replace")
+        )
+        each = f"{_tenths(before_of, before)} each where it comes" if before else "none"
+        came = "no such line" if what == at.V_MISSING else "more of them, or where there are usually none"
+        return TokenEvidence(line, bits, f"in {before:,} of {of:,} events of many lines, {each}", came)
+    if what == at.V_ORDER:
+        return TokenEvidence(
+            _name(event, start, end),
+            bits,
+            f"another order in {of:,} events of many lines",
+            "new or rare behind the line before",
+        )
     return TokenEvidence(_name(event, start, end), bits, f"{_values(seen)} in {of:,} events", "new or rare there")
+
+
+def _tenths(total: int, events: int) -> str:
+    """total / events, rounded to tenths."""
+    tenths = (20 * total + events) // (2 * events)
+    return f"{tenths // 10}" if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}"
 
 
 def usual(window: int, before: int, events: int) -> str:
@@ -109,16 +135,44 @@ def _name(event: bytes, start: int, end: int) -> str:
 
 def sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str:
     """One sentence without its full stop, by the leading channel."""
-    if leading == 0 and 0 in kinds:
-        token = tokens[kinds.index(0)]
+    found = dict(reversed(list(zip(kinds, tokens, strict=True))))  # the first of each kind
+    channel = at.CHANNELS[leading]
+    if channel == "burst" and at.V_BURST in found:
+        token = found[at.V_BURST]
         return f"{_quoted(token.token)} appeared in {token.seen}; usually {token.expected}"
-    best = next((t for k, t in zip(kinds, tokens, strict=True) if k == 2), None)
-    if leading == 1:
-        most = f", most of all by {_quoted(best.token)} in a place with {best.expected}" if best else ""
-        return f"An event unlike the others of this stream{most}"
-    if best:
-        return f"{_quoted(best.token)} is new or rare in its place, which had {best.expected}"
-    return "An event with fields or brackets not seen before"
+    if channel == "session":
+        return _session(found)
+    value = found.get(at.V_VALUE)
+    if channel == "value":
+        return _value([found[kind] for kind in (at.V_VALUE, at.V_PAIR, at.V_FORM) if kind in found], found)
+    most = f", most of all by {_quoted(value.token)} in a place with {value.expected}" if value else ""
+    return f"An event unlike the others of this stream{most}"
+
+
+def _value(candidates: list[TokenEvidence], found: dict[int, TokenEvidence]) -> str:
+    best = max(candidates, key=lambda token: token.bits, default=None)
+    if best is None or best.token in {FORM, FIELDS}:
+        return "An event with fields or brackets not seen before"
+    if best is found.get(at.V_FORM):
+        return f"The {best.token} are in an order not seen before"
+    if best is found.get(at.V_PAIR):
+        return f"{_quoted(best.token)} never came together before, in {best.expected}"
+    return f"{_quoted(best.token)} is new or rare in its place, which had {best.expected}"
+
+
+def _session(found: dict[int, TokenEvidence]) -> str:
+    best = max(
+        (found[kind] for kind in (at.V_MISSING, at.V_MANY, at.V_ORDER) if kind in found),
+        key=lambda t: t.bits,
+        default=None,
+    )
+    if best is None:
+        return "Lines of several kinds together as they never were"
+    if best is found.get(at.V_MISSING):
+        return f"The line {_quoted(best.token)} is missing; it comes {best.expected}"
+    if best is found.get(at.V_MANY):
+        return f"The line {_quoted(best.token)} came too often; it comes {best.expected}"
+    return f"The line {_quoted(best.token)} came behind a line that others follow"
 
 
 def _quoted(token: str) -> str:

@@ -81,7 +81,11 @@ from detectors.sessions import score_session
 from detectors.tables import BIT
 
 
-def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure names all sources: see jit.py
+def _kernels(
+    sources: int,
+) -> tuple[
+    Callable[..., tuple[int, int]], Callable[..., None], Callable[..., None]
+]:  # the closure names all sources: see jit.py
     @entry
     def run(
         head: Longs,
@@ -249,24 +253,24 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 return i64(i + 1), i64(emit)
         return i64(len(times)), i64(DONE)
 
-    return run
+    @entry
+    def grow(old_slots: Ints, slots: Ints, old_symbols: Longs, symbols: Longs, old_seen: Longs, seen: Longs) -> None:
+        if sources != 0:
+            if len(slots) > len(old_slots):
+                grow_slots(old_slots, slots)
+            if len(symbols) > len(old_symbols):
+                grow_symbols(old_symbols, symbols)
+            if len(seen) > len(old_seen):
+                grow_pairs(old_seen, seen)
+
+    @entry
+    def reindex(head: Longs, ids: Longs, index: Indexes) -> None:
+        if sources != 0:
+            index_ids(head, ids, index)
+
+    return run, grow, reindex
 
 
-run = _kernels(SOURCES)
-
-
-@entry
-def grow(old_slots: Ints, slots: Ints, old_symbols: Longs, symbols: Longs, old_seen: Longs, seen: Longs) -> None:
-    """Move slots, symbols and pairs to larger tables, where they are larger."""
-    if len(slots) > len(old_slots):
-        grow_slots(old_slots, slots)
-    if len(symbols) > len(old_symbols):
-        grow_symbols(old_symbols, symbols)
-    if len(seen) > len(old_seen):
-        grow_pairs(old_seen, seen)
-
-
-@entry
-def reindex(head: Longs, ids: Longs, index: Indexes) -> None:
-    """Build the index of ids, which a dump leaves out."""
-    index_ids(head, ids, index)
+run, grow, reindex = _kernels(SOURCES)
+"""`run` scores events until one needs room or an episode is to be told; `grow` moves slots, symbols and pairs to larger tables,
+where they are larger; `reindex` builds the index of ids, which a dump leaves out."""

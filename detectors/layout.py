@@ -35,11 +35,11 @@ MAX_LINES = 256
 LINE_KIND, LINE_START, LINE_END = range(3)
 
 # ---- novelty: slots int32[capacity, SLOT_COLUMNS], found by open addressing; symbols int64[capacity] in sets of 8
-SLOT_COLUMNS = 80
-S_KEY, S_N, S_LAST, S_MEAN, S_STEPS, S_DISTANCE, S_CHANGES, S_NUMBERS = range(8)
-S_DISTINCT = (8, 9)
-S_MASS = (10, 26)
-S_TAIL = (42, 58)
+SLOT_COLUMNS = 68
+S_KEY, S_N = range(2)
+S_DISTINCT = (2, 3)
+S_MASS = (4, 20)
+S_TAIL = (36, 52)
 OCTAVES = 16
 TAIL_BINS = 16
 SLOTS_FIRST, SLOTS_MAX = 64, 512

@@ -171,7 +171,16 @@ def note_pair(head: Longs, at: int, tok: Longs, start: int, size: int, pairing: 
     b = pairing[1]
     if pairing[4] < BIT or max(tok[a, T_END], tok[b, T_END]) - start > size:
         return False
-    note(head, at, V_PAIR, tok[a, T_START] - start, tok[a, T_END] - start, pairing[4], tok[b, T_START] - start, tok[b, T_END] - start)
+    note(
+        head,
+        at,
+        V_PAIR,
+        tok[a, T_START] - start,
+        tok[a, T_END] - start,
+        pairing[4],
+        tok[b, T_START] - start,
+        tok[b, T_END] - start,
+    )
     head[H_EVIDENCE + at * EVIDENCE_COLUMNS + V_BEFORE] = pairing[2]
     head[H_EVIDENCE + at * EVIDENCE_COLUMNS + V_BEFORE_OF] = pairing[3]
     return True
@@ -189,7 +198,16 @@ def note_session(head: Longs, at: int, kinds: Longs, lines: Longs, start: int, s
         if which == SESSION_ORDER:
             if lines[k, LINE_START] - start >= size:
                 continue
-            note(head, n, V_ORDER, lines[k, LINE_START] - start, min(lines[k, LINE_END] - start, size), bits, 0, head[H_SESSIONS])
+            note(
+                head,
+                n,
+                V_ORDER,
+                lines[k, LINE_START] - start,
+                min(lines[k, LINE_END] - start, size),
+                bits,
+                0,
+                head[H_SESSIONS],
+            )
         else:
             note(head, n, V_MISSING + which, -1, -1, bits, k, head[H_SESSIONS])
             base = H_EVIDENCE + n * EVIDENCE_COLUMNS

@@ -92,7 +92,9 @@ def dump_raw(state: State) -> bytes:
         elif name == "contexts":
             values = values.T  # like beside like compresses better
         elif name == "reference":
-            values = np.concatenate((values[:, :n], values[:, 2 * at.REFERENCE :]), axis=1)  # its sorted half is made again
+            values = np.concatenate(
+                (values[:, :n], values[:, 2 * at.REFERENCE :]), axis=1
+            )  # its sorted half is made again
         elif name == "symbols":
             values = np.stack(((values >> at.COUNT_BITS).astype("<i4"), (values & at.COUNT_MASK).astype("<i4")))
         elif name == "ids":

@@ -83,7 +83,16 @@ def add_burst(burst: Longs, c: Longs, h: int, row: int, context: int) -> None:
 
 @inner
 def scan_words(
-    body: Bytes, start: int, end: int, path: int, field: int, text: int, tok: Longs, lines: Longs, burst: Longs, c: Longs
+    body: Bytes,
+    start: int,
+    end: int,
+    path: int,
+    field: int,
+    text: int,
+    tok: Longs,
+    lines: Longs,
+    burst: Longs,
+    c: Longs,
 ) -> int:
     """Words of body[start:end] as rows with the slot mix(path, position); returns the hash of the masks of the first line.
 
@@ -159,7 +168,9 @@ def scan_words(
                         letters = 1
                     if run_digits == 0:
                         if text:
-                            add_burst(burst, c, mix(run, 7), c[C_TOKENS] if position < MAX_WORDS and n_lines == 0 else -1, -1)
+                            add_burst(
+                                burst, c, mix(run, 7), c[C_TOKENS] if position < MAX_WORDS and n_lines == 0 else -1, -1
+                            )
                         mask = mix(mask, run)
                         coarse = mix(coarse, run)
                     else:
