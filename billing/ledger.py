@@ -15,11 +15,13 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from billing import chain
+from billing.chain import Fault, Head, Link
+
 Connection = psycopg.Connection[Any]
 Kind = Literal["usage", "correction", "credit", "waive"]
 Disposition = Literal["billable", "capped", "free_withheld", "warmup", "rescored", "waived"]
 
-GENESIS = bytes(32)
 _TAG = b"driftlock.ledger.1\n"
 
 
@@ -57,14 +59,6 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The end of an organization's chain: the last entry's number and hash."""
-
-    seq: int = 0
-    hash: bytes = GENESIS
-
-
-@dataclass(frozen=True, slots=True)
 class Sealed:
     """An entry in its place in the chain."""
 
@@ -72,14 +66,6 @@ class Sealed:
     prev_hash: bytes
     hash: bytes
     entry: Entry
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a chain: the first number that does not fit, and what was done there."""
-
-    seq: int
-    what: str
 
 
 _NAMES = tuple(field.name for field in fields(Entry))
@@ -192,28 +178,9 @@ def append(connection: Connection, heads: Mapping[UUID, Head], entries: Sequence
 
 def check(rows: Iterable[Sealed], head: Head) -> Fault | None:
     """The first fault of a chain, given its entries in order of their numbers, or None."""
-    last = Head()
-    for row in rows:
-        if fault := _misfit(last, row):
-            return fault
-        last = Head(row.seq, row.hash)
-    if last.seq < head.seq:
-        return Fault(last.seq + 1, f"entries {last.seq + 1} to {head.seq} were removed")
-    if last.seq > head.seq:
-        return Fault(head.seq + 1, f"entries {head.seq + 1} to {last.seq} were inserted")
-    if last.hash != head.hash:
-        return Fault(head.seq, f"entry {head.seq} is not the one that the head of the chain names")
-    return None
-
-
-def _misfit(last: Head, row: Sealed) -> Fault | None:
-    if row.seq != last.seq + 1:
-        return Fault(last.seq + 1, f"entries {last.seq + 1} to {row.seq - 1} were removed")
-    if row.prev_hash != last.hash:
-        return Fault(row.seq, f"entry {row.seq} does not follow entry {last.seq}: inserted, or put in its place")
-    if row.hash != entry_hash(row.prev_hash, row.seq, row.entry):
-        return Fault(row.seq, f"entry {row.seq} was changed")
-    return None
+    return chain.check(
+        (Link(row.seq, row.prev_hash, row.hash, entry_hash(row.prev_hash, row.seq, row.entry)) for row in rows), head
+    )
 
 
 _READ = (
@@ -235,3 +202,11 @@ def verify(connection: Connection, organization_id: UUID) -> Fault | None:
             cursor.execute(_READ, (organization_id,))
             rows = (Sealed(seq, prev_hash, hash_, Entry(*values)) for seq, prev_hash, hash_, *values in cursor)
             return check(rows, Head(*found) if found else Head())
+
+
+def organizations(connection: Connection) -> list[UUID]:
+    """Every organization with a chain, those whose head or rows were removed too."""
+    rows = connection.execute(
+        "SELECT organization_id FROM ledger_heads UNION SELECT organization_id FROM ledger ORDER BY 1"
+    )
+    return [organization_id for (organization_id,) in rows]

@@ -63,6 +63,12 @@ class Settings(BaseModel):
     database_url_meter: Annotated[SecretStr, Field(description="role driftlock_meter")] = SecretStr("")
     database_url_webhook: Annotated[SecretStr, Field(description="role driftlock_webhook")] = SecretStr("")
     database_url_reader: Annotated[SecretStr, Field(description="role driftlock_reader")] = SecretStr("")
+    database_url_jobs: Annotated[
+        SecretStr, Field(description="role driftlock_jobs: billing's jobs and the operator's commands")
+    ] = SecretStr("")
+    database_url_alerts: Annotated[SecretStr, Field(description="role driftlock_alerts: the sender of e-mails")] = (
+        SecretStr("")
+    )
 
     stripe_api_key: Annotated[
         SecretStr, Field(description="restricted key; a live one is refused unless STRIPE_ALLOW_LIVE")
