@@ -31,6 +31,8 @@ class Period:
     customer_id: str | None
     anchor: datetime
     ended: bool
+    next_plan: tuple[str, int] | None = None
+    """A downgrade that waits for the period's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,14 @@ def load(connection: Connection, organization_ids: Iterable[UUID]) -> Periods:
     found: Periods = defaultdict(list)
     for row in connection.execute(
         "SELECT p.organization_id, p.starts_at, p.ends_at, p.plan, p.plan_version, p.subscription_id, s.customer_id,"
-        " coalesce(s.anchor, p.starts_at), s.ended_at IS NOT NULL FROM billing_periods p"
+        " coalesce(s.anchor, p.starts_at), s.ended_at IS NOT NULL, s.next_plan, s.next_plan_version FROM billing_periods p"
         " LEFT JOIN subscriptions s ON s.organization_id = p.organization_id AND s.id = p.subscription_id"
         " WHERE p.organization_id = ANY(%s) ORDER BY p.organization_id, p.starts_at",
         (sorted(set(organization_ids)),),
     ):
-        organization_id, starts_at, ends_at, *rest = row
-        period = Period(organization_id, milliseconds(starts_at), milliseconds(ends_at), *rest)
+        organization_id, starts_at, ends_at, *rest, name, version = row
+        next_plan = None if name is None else (name, version)
+        period = Period(*(organization_id, milliseconds(starts_at), milliseconds(ends_at), *rest, next_plan))
         earlier = found[organization_id]
         if earlier and earlier[-1].subscription_id is None and period.subscription_id is None:
             # Free periods in a row have the anchor of the first: a day that a short month clamped comes back.
@@ -94,13 +97,17 @@ def _containing(connection: Connection, periods: Periods, organization_id: UUID,
 
 
 def _next(connection: Connection, last: Period) -> Period:
-    """The period behind the last one: of the same subscription, or of plan developer where that has ended."""
+    """The period behind the last one: of the same subscription, or of plan developer where that has ended.
+
+    A downgrade that waited comes into force with it.
+    """
     starts_at = instant(last.ends_at)
     if last.ended:
         anchor, plan, version = starts_at, "developer", latest("developer").version
         subscription_id = customer_id = None
     else:
-        anchor, plan, version = last.anchor, last.plan, last.plan_version
+        anchor = last.anchor
+        plan, version = last.next_plan or (last.plan, last.plan_version)
         subscription_id, customer_id = last.subscription_id, last.customer_id
     ends_at = period_at(anchor, starts_at)[1]
     connection.execute(
@@ -118,4 +125,5 @@ def _next(connection: Connection, last: Period) -> Period:
         customer_id,
         anchor,
         ended=False,
+        next_plan=None if last.ended else last.next_plan,
     )

@@ -1,6 +1,7 @@
 """Plans: the reviewed file plans.toml, and the immutable plan versions that the database holds."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -9,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from schemas.errors import PlanChanged
+from schemas.errors import PlanChanged, UnknownPlan
 
 Connection = psycopg.Connection[Any]
 
@@ -42,10 +43,11 @@ def plans() -> tuple[Plan, ...]:
 
 
 def latest(plan: str) -> Plan:
-    """The newest version of a plan; `KeyError` if there is none of that name."""
+    """The newest version of a plan; `UnknownPlan` if there is none of that name."""
     versions = [p for p in plans() if p.plan == plan]
     if not versions:
-        raise KeyError(plan)
+        known = ", ".join(sorted({p.plan for p in plans()}))
+        raise UnknownPlan(f"there is no plan {plan!r}: {known}")
     return max(versions, key=lambda p: p.version)
 
 
@@ -72,6 +74,19 @@ def _plan(table: dict[str, Any]) -> Plan:
             "overage_cents": Decimal(overage) if overage else None,
         }
     )
+
+
+Stored = Mapping[tuple[str, int], Plan]
+"""The plan versions of the database, by name and version."""
+
+
+def stored(connection: Connection) -> Stored:
+    """Every plan version that the database holds: those are the ones in force, a file of another release is not."""
+    rows = connection.execute(
+        "SELECT plan, title, version, monthly_cents, included, overage_cents, cap_percent, requests_per_minute, streams,"
+        " retention_days FROM plan_versions JOIN plans USING (plan)"
+    ).fetchall()
+    return {(row[0], row[2]): Plan(*row) for row in rows}
 
 
 def store(connection: Connection) -> None:

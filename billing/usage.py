@@ -1,19 +1,22 @@
 """Usage records → ledger, rollup and hour totals, in the transaction of the sink that read them.
 
-What is billed is decided by four things only, in this order: the id was seen before (nothing happens), the record
-starts where its stream was billed already (`rescored`, 0 units), its reference was not calibrated (`warmup`), else it
-is `billable`. Splitting at included and at the cap is a later step of the same transaction.
+What is billed is decided in this order: the id was seen before (nothing happens), the record starts where its stream was
+billed already (`rescored`, 0 units), its reference was not calibrated (`warmup`), else it is split at the included units and
+at the cap of its period (split.py), by what the rollup holds under the lock of its organization.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
 
-from billing import booking, ledger, rollup
+from billing import alerts, booking, ledger, plans, rollup, terms
 from billing.ledger import Disposition, Entry
+from billing.rollup import Use
+from billing.split import Slice, split
+from billing.terms import Agreed, Terms
 from schemas.errors import TopicRecreated
 from schemas.models import AnomalyUsage, ScoredUsage
 
@@ -50,6 +53,16 @@ class Booked:
     rescored: tuple[Entry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A record that becomes entries; `disposition` None: it is split."""
+
+    record: AnomalyUsage
+    arrival: Arrival
+    place: booking.Place
+    disposition: Literal["warmup", "rescored"] | None
+
+
 @dataclass
 class _Known:
     """What the database knows of a batch's organizations, moved on while the batch is booked."""
@@ -58,7 +71,7 @@ class _Known:
     billed: dict[tuple[UUID, str, str], tuple[int, Spot]]
     scored: dict[tuple[UUID, str, int], int]
     periods: booking.Periods
-    entries: list[Entry] = field(default_factory=list)
+    placed: list[_Placed] = field(default_factory=list)
     summed: list[rollup.Scored] = field(default_factory=list)
 
 
@@ -86,17 +99,19 @@ def book(connection: Connection, arrivals: Sequence[Arrival], *, now: int) -> Bo
             if i in reasons:
                 fates.append("rejected")
             elif isinstance(arrival.record, AnomalyUsage):
-                fates.append(_book_anomaly(connection, known, arrival, arrival.record, now))
+                fates.append(_book_anomaly(connection, known, arrival, arrival.record))
             else:
                 fates.append(_book_scored(connection, known, arrival, arrival.record))
         except _Rejected as said:
             reasons[i] = str(said)
             fates.append("rejected")
+    entries, changes = _divide(connection, known.placed, now)
     with connection.pipeline():
-        ledger.append(connection, heads, known.entries)
-        rollup.add(connection, known.entries, known.summed)
+        ledger.append(connection, heads, entries)
+        rollup.add(connection, entries, known.summed)
         _save(connection, known)
-    return Booked(tuple(fates), reasons, tuple(entry for entry in known.entries if entry.disposition == "rescored"))
+    alerts.tell(connection, changes, now)
+    return Booked(tuple(fates), reasons, tuple(entry for entry in entries if entry.disposition == "rescored"))
 
 
 def unfit(arrival: Arrival) -> str:
@@ -172,7 +187,7 @@ def _place(connection: Connection, known: _Known, arrival: Arrival) -> booking.P
     return place
 
 
-def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, record: AnomalyUsage, now: int) -> Fate:
+def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, record: AnomalyUsage) -> Fate:
     if (record.organization_id, record.usage_id) in known.usage_ids:
         return "duplicate"
     position = record.position
@@ -184,43 +199,120 @@ def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, recor
             f"position: stream {record.stream} was in partition {partition} of blocks, not {position.partition}"
         )
     place = _place(connection, known, arrival)
-    disposition: Disposition = "billable" if record.calibrated else "warmup"
+    disposition: Literal["warmup", "rescored"] | None = None if record.calibrated else "warmup"
     if spot <= through:
         disposition = "rescored"
     known.usage_ids.add((record.organization_id, record.usage_id))
     known.billed[stream] = (partition, max(spot, through))
-    known.entries.append(
-        Entry(
-            organization_id=record.organization_id,
-            kind="usage",
-            disposition=disposition,
-            usage_id=record.usage_id,
-            part=0,
-            corrects=None,
-            count=record.count,
-            units=0 if disposition == "rescored" else record.count,
-            stream=record.stream,
-            occurred_at=record.occurred_at,
-            arrived_at=arrival.arrived_at,
-            recorded_at=now,
-            meter_hour=place.hour,
-            late=place.late,
-            period_start=place.period.starts_at,
-            plan=place.period.plan,
-            plan_version=place.period.plan_version,
-            customer_id=place.period.customer_id,
-            blocks_topic_id=position.topic_id,
-            blocks_partition=position.partition,
-            frame=position.frame,
-            event=position.event,
-            usage_topic_id=arrival.topic_id,
-            usage_partition=arrival.partition,
-            usage_offset=arrival.offset,
-            detector_version=record.detector_version,
-            reason="",
-        )
-    )
+    known.placed.append(_Placed(record, arrival, place, disposition))
     return "written"
+
+
+def _divide(connection: Connection, placed: Sequence[_Placed], now: int) -> tuple[list[Entry], Sequence[alerts.Change]]:
+    """The entries of a batch, in its order, and how the use of each period changed by them."""
+    shares = [one for one in placed if one.disposition is None]
+    meter = _Meter(connection, shares) if shares else None
+    entries: list[Entry] = []
+    for one in placed:
+        if one.disposition is not None or meter is None:
+            units = 0 if one.disposition == "rescored" else one.record.count
+            entries.append(_entry(one, 0, one.disposition or "warmup", units, now))
+        else:
+            entries += [_entry(one, *part, now) for part in meter.take(one)]
+    return entries, meter.changes() if meter else ()
+
+
+class _Meter:
+    """The use of the periods of a batch, moved on record by record."""
+
+    def __init__(self, connection: Connection, shares: Sequence[_Placed]) -> None:
+        keys = {(one.record.organization_id, one.place.period.starts_at) for one in shares}
+        self._plans = plans.stored(connection)
+        self._agreed = terms.load(connection, (organization_id for organization_id, _ in keys))
+        found = rollup.use_of(connection, keys)
+        self._before = {key: found.get(key, Use()) for key in keys}
+        self._delivered = {key: use.delivered for key, use in self._before.items()}
+        self._sums = {key: [0, 0, 0] for key in keys}
+        self._terms: dict[tuple[UUID, int, int], Terms] = {}
+        self._last: dict[rollup.Key, tuple[booking.Period, Terms]] = {}
+
+    def take(self, one: _Placed) -> list[Slice]:
+        """The parts of the next record."""
+        period, count = one.place.period, one.record.count
+        key = (one.record.organization_id, period.starts_at)
+        applied = self._in_force(one.arrival.arrived_at, period)
+        self._last[key] = (period, applied)
+        delivered, sums = self._delivered[key], self._sums[key]
+        parts = (
+            [Slice(0, "billable", count)] if delivered + count <= applied.included else split(count, delivered, applied)
+        )
+        for part in parts:
+            if part.part == 2:
+                sums[1] += part.units
+            else:
+                sums[0] += part.units
+                self._delivered[key] += part.units
+                sums[2] += part.units if part.disposition == "billable" else 0
+        return parts
+
+    def _in_force(self, arrived_at: int, period: booking.Period) -> Terms:
+        agreed: Agreed = self._agreed.get(period.organization_id, terms.NOTHING)
+        version = sum(o.set_at <= arrived_at for o in agreed.overrides) + sum(
+            c.set_at <= arrived_at for c in agreed.caps
+        )
+        key = (period.organization_id, period.starts_at, version)
+        if key not in self._terms:
+            plan = self._plans[period.plan, period.plan_version]
+            self._terms[key] = terms.terms(plan, agreed, period.starts_at, arrived_at)
+        return self._terms[key]
+
+    def changes(self) -> list[alerts.Change]:
+        """What became of each period."""
+        return [
+            alerts.Change(
+                key[0],
+                key[1],
+                period.ends_at,
+                applied,
+                before := self._before[key],
+                Use(*(was + more for was, more in zip(astuple(before), self._sums[key], strict=True))),
+            )
+            for key, (period, applied) in sorted(self._last.items(), key=lambda item: item[0])
+        ]
+
+
+def _entry(one: _Placed, part: int, disposition: Disposition, units: int, now: int) -> Entry:
+    record, arrival, place = one.record, one.arrival, one.place
+    position = record.position
+    return Entry(
+        organization_id=record.organization_id,
+        kind="usage",
+        disposition=disposition,
+        usage_id=record.usage_id,
+        part=part,
+        corrects=None,
+        count=record.count,
+        units=units,
+        stream=record.stream,
+        occurred_at=record.occurred_at,
+        arrived_at=arrival.arrived_at,
+        recorded_at=now,
+        meter_hour=place.hour,
+        late=place.late,
+        period_start=place.period.starts_at,
+        plan=place.period.plan,
+        plan_version=place.period.plan_version,
+        customer_id=place.period.customer_id,
+        blocks_topic_id=position.topic_id,
+        blocks_partition=position.partition,
+        frame=position.frame,
+        event=position.event,
+        usage_topic_id=arrival.topic_id,
+        usage_partition=arrival.partition,
+        usage_offset=arrival.offset,
+        detector_version=record.detector_version,
+        reason="",
+    )
 
 
 def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record: ScoredUsage) -> Fate:
@@ -245,7 +337,7 @@ def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record
 
 
 def _save(connection: Connection, known: _Known) -> None:
-    streams = {(e.organization_id, e.stream, e.blocks_topic_id) for e in known.entries}
+    streams = {(p.record.organization_id, p.record.stream, p.record.position.topic_id) for p in known.placed}
     if streams:
         rows = [(*key, known.billed[key][0], *known.billed[key][1]) for key in sorted(streams)]
         connection.execute(

@@ -48,14 +48,18 @@ COMMENT ON COLUMN organizations.billing_email IS 'where e-mails about usage and 
 -- The ledger -----------------------------------------------------------------------------------------------------------
 
 -- A record's parts say where its units lie: 0 within the included ones, 1 over them and up to the cap, 2 over the cap.
--- Credits, waivers and corrections change billable units only; the split of later usage never looks at them.
+-- Credits, waivers and corrections change billable units only. The split of later usage never looks at what they take away,
+-- so nothing that was capped becomes billable by them, and the books can be made again in any order of the two.
 ALTER TABLE ledger ADD CHECK (kind = 'usage' OR disposition = 'billable');
 COMMENT ON COLUMN ledger.part IS 'of a usage record: 0 within the included units, 1 over them up to the cap, 2 over the cap';
 COMMENT ON COLUMN ledger.customer_id IS 'at Stripe when it was entered; null: no hour''s total holds it (free plan, credit note)';
 
-ALTER TABLE usage_counters ADD COLUMN adjusted bigint NOT NULL DEFAULT 0;
+ALTER TABLE usage_counters
+    ADD COLUMN adjusted bigint NOT NULL DEFAULT 0,
+    ADD COLUMN moved_in bigint NOT NULL DEFAULT 0 CHECK (moved_in >= 0);
 COMMENT ON COLUMN usage_counters.billable IS 'units of usage entries; what the bill counts is billable + adjusted';
-COMMENT ON COLUMN usage_counters.adjusted IS 'units of credits, waivers and corrections (0 or negative), all of them billable ones';
+COMMENT ON COLUMN usage_counters.adjusted IS 'units of credits, waivers and corrections, all of them billable ones';
+COMMENT ON COLUMN usage_counters.moved_in IS 'units that corrections moved here from the plan before, contained in adjusted; the split counts them';
 
 -- Credits of a period that is closed: Stripe's hour can't be lowered any more, so the tenant gets a credit note.
 CREATE TABLE credit_notes (
@@ -161,9 +165,9 @@ BEGIN
             name);
     END LOOP;
     FOR role, tables IN VALUES
-        ('sink', ARRAY['plan_overrides', 'cap_settings', 'usage_alerts', 'outbox']),
+        ('sink', ARRAY['plans', 'plan_overrides', 'cap_settings', 'usage_alerts', 'outbox']),
         ('meter', ARRAY['plan_overrides', 'credit_notes', 'action_heads', 'outbox']),
-        ('webhook', ARRAY['plan_overrides', 'usage_counters', 'action_heads', 'outbox']),
+        ('webhook', ARRAY['plan_overrides', 'ledger', 'usage_counters', 'meter_hours', 'action_heads', 'outbox']),
         ('jobs', ARRAY['installation', 'organizations', 'plans', 'plan_versions', 'billing_customers', 'subscriptions',
             'billing_periods', 'ledger_heads', 'ledger', 'usage_counters', 'meter_hours', 'billing_actions',
             'invoices_mirror', 'plan_overrides', 'cap_settings', 'credit_notes', 'action_heads', 'usage_alerts', 'outbox']),
@@ -190,7 +194,7 @@ GRANT UPDATE (adjusted, entries) ON usage_counters TO driftlock_api;
 GRANT UPDATE (units, version) ON meter_hours TO driftlock_api;
 GRANT UPDATE (billing_email) ON organizations TO driftlock_api;
 
-GRANT SELECT ON plan_overrides, cap_settings TO driftlock_sink;
+GRANT SELECT ON plans, plan_overrides, cap_settings TO driftlock_sink;
 GRANT SELECT, INSERT ON usage_alerts TO driftlock_sink;
 GRANT INSERT ON outbox TO driftlock_sink, driftlock_meter, driftlock_webhook, driftlock_jobs;
 GRANT SELECT (organization_id, dedupe_key) ON outbox TO driftlock_sink, driftlock_meter, driftlock_webhook, driftlock_jobs;
@@ -199,8 +203,12 @@ GRANT SELECT ON plan_overrides, credit_notes, action_heads TO driftlock_meter;
 GRANT UPDATE (state, stripe_id, issued_at, attempts, next_attempt_at, last_error) ON credit_notes TO driftlock_meter;
 GRANT INSERT, UPDATE ON action_heads TO driftlock_meter;
 
-GRANT SELECT ON plan_overrides, usage_counters TO driftlock_webhook;
+-- The applier of webhooks starts and ends periods, and moves what was booked to the plan before (billing/changes.py).
+GRANT SELECT ON plan_overrides TO driftlock_webhook;
 GRANT INSERT ON ledger_heads TO driftlock_webhook;
+GRANT SELECT, INSERT ON ledger, usage_counters, meter_hours TO driftlock_webhook;
+GRANT UPDATE (adjusted, moved_in, entries) ON usage_counters TO driftlock_webhook;
+GRANT UPDATE (units, version) ON meter_hours TO driftlock_webhook;
 GRANT SELECT, INSERT, UPDATE ON action_heads TO driftlock_webhook;
 
 GRANT SELECT ON installation, organizations, plans, plan_versions, billing_customers, subscriptions, billing_periods,
