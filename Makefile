@@ -49,6 +49,7 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/mypy
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.floats
 	git ls-files -z | xargs -0 $(BIN)/codespell
 	$(BIN)/driftlock generate --check
 	git ls-files -z | grep -zvE '^(requirements\.lock|pipeline/embedded/kafka\.sha256|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook

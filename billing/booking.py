@@ -9,8 +9,11 @@ from uuid import UUID
 
 import psycopg
 
+from billing import outbox
+from billing.outbox import Letter
 from billing.periods import instant, milliseconds, period_at
 from billing.plans import latest
+from schemas.notices import BillingPlanChanged
 
 Connection = psycopg.Connection[Any]
 HOUR_MS = 3_600_000
@@ -90,10 +93,15 @@ def _containing(connection: Connection, periods: Periods, organization_id: UUID,
     known = periods.get(organization_id)
     if not known or hour < known[0].starts_at:
         return None
-    while hour >= known[-1].ends_at:
-        known.append(_next(connection, known[-1]))
+    extend(connection, known, hour)
     # Newest first: nearly every unit is of the last period.
     return next((p for p in reversed(known) if p.starts_at <= hour < p.ends_at), None)
+
+
+def extend(connection: Connection, known: list[Period], at: int) -> None:
+    """Make the periods that are missing behind the last of `known`, up to the one that contains `at` (ms)."""
+    while at >= known[-1].ends_at:
+        known.append(_next(connection, known[-1]))
 
 
 def _next(connection: Connection, last: Period) -> Period:
@@ -110,6 +118,11 @@ def _next(connection: Connection, last: Period) -> Period:
         plan, version = last.next_plan or (last.plan, last.plan_version)
         subscription_id, customer_id = last.subscription_id, last.customer_id
     ends_at = period_at(anchor, starts_at)[1]
+    if plan != last.plan:
+        notice = BillingPlanChanged(
+            organization_id=last.organization_id, at=last.ends_at, was=last.plan, plan=plan, from_at=last.ends_at
+        )
+        outbox.put(connection, [Letter(f"plan/{last.ends_at}/{plan}", notice)])
     connection.execute(
         "INSERT INTO billing_periods (organization_id, starts_at, ends_at, plan, plan_version, subscription_id)"
         " VALUES (%s, %s, %s, %s, %s, %s)",

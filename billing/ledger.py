@@ -183,11 +183,40 @@ def check(rows: Iterable[Sealed], head: Head) -> Fault | None:
     )
 
 
-_READ = (
-    "SELECT seq, prev_hash, hash, "  # noqa: S608 names of our own
-    + ", ".join(f"(extract(epoch FROM {name}) * 1000)::bigint" if name in _TIMES else name for name in _NAMES)
-    + " FROM ledger WHERE organization_id = %s ORDER BY seq"
-)
+_SELECTED = ", ".join(f"(extract(epoch FROM {name}) * 1000)::bigint" if name in _TIMES else name for name in _NAMES)
+_READ = f"SELECT seq, prev_hash, hash, {_SELECTED} FROM ledger WHERE organization_id = %s ORDER BY seq"  # noqa: S608
+
+
+def of_usage(connection: Connection, organization_id: UUID, usage_id: UUID) -> list[Entry]:
+    """The entries of one id, in order of their parts."""
+    rows = connection.execute(
+        f"SELECT {_SELECTED} FROM ledger WHERE organization_id = %s AND usage_id = %s ORDER BY part",  # noqa: S608
+        (organization_id, usage_id),
+    )
+    return [Entry(*row) for row in rows]
+
+
+def standing(connection: Connection, organization_id: UUID, usage_id: UUID) -> tuple[Entry, int] | None:
+    """Where a record's billable units stand now, and how many are left of them; None if there are none.
+
+    They stand in the entry that booked them, or in the correction that moved them to another period.
+    """
+    taken = connection.execute(
+        f"SELECT {_SELECTED} FROM ledger WHERE organization_id = %s AND corrects = %s ORDER BY seq",  # noqa: S608
+        (organization_id, usage_id),
+    )
+    billable = [e for e in of_usage(connection, organization_id, usage_id) if e.disposition == "billable"]
+    billable += [Entry(*row) for row in taken]
+    left: dict[tuple[int, str | None], int] = defaultdict(int)
+    where: dict[tuple[int, str | None], Entry] = {}
+    for entry in billable:
+        # A credit note has no customer; what it takes back had one.
+        key = (entry.period_start, entry.plan)
+        left[key] += entry.units
+        if entry.units > 0:
+            where[key] = entry
+    found = [(where[key], units) for key, units in left.items() if units > 0]
+    return found[-1] if found else None
 
 
 def verify(connection: Connection, organization_id: UUID) -> Fault | None:

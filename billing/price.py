@@ -1,8 +1,13 @@
 """What a period costs: a flat price plus each unit over the included ones. Decimals of cents throughout."""
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, Inexact
 from typing import Protocol
+
+_EXACT = Context(prec=60, traps=[Inexact])
+"""Digits for any number of 64 bits at a rate of 18 digits; what would not be exact is an error, rounding to cents apart."""
+
+_ROUNDS = Context(prec=60)
 
 
 class Rates(Protocol):
@@ -49,13 +54,11 @@ def billable_units(rates: Rates, units: int, *, cap: bool = True) -> int:
 
 
 def overage_cents(rates: Rates, billable: int) -> int:
-    """The price of the units over the included ones, in whole cents: rounded half up once, never unit by unit.
-
-    Exact for any number of units: 28 digits hold 10^15 units at a rate of 12 places.
-    """
-    over = max(0, billable - rates.included)
-    cents = (rates.overage_cents or Decimal(0)) * over
-    return int(cents.quantize(Decimal(1), ROUND_HALF_UP))
+    """The price of the units over the included ones, in whole cents: rounded half up once, never unit by unit."""
+    if rates.overage_cents is None:
+        return 0
+    cents = _EXACT.multiply(rates.overage_cents, Decimal(max(0, billable - rates.included)))
+    return int(cents.quantize(Decimal(1), ROUND_HALF_UP, _ROUNDS))
 
 
 def price(rates: Rates, units: int, *, cap: bool = True) -> Price:

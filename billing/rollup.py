@@ -6,6 +6,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -158,11 +159,10 @@ def adjust(connection: Connection, entry: Entry) -> None:
 
     The day and the hour are those of the usage that it changes, so their rows are there; `ValueError` if one is not.
     """
-    day = instant(entry.occurred_at - entry.occurred_at % _DAY_MS).date()
     moved = connection.execute(
         "UPDATE usage_counters SET adjusted = adjusted + %s, entries = entries + 1"
         " WHERE organization_id = %s AND period_start = %s AND day = %s",
-        (entry.units, entry.organization_id, instant(entry.period_start), day),
+        (entry.units, entry.organization_id, instant(entry.period_start), _day(entry)),
     ).rowcount
     if moved and entry.customer_id is not None:
         moved = connection.execute(
@@ -172,3 +172,25 @@ def adjust(connection: Connection, entry: Entry) -> None:
         ).rowcount
     if not moved:
         raise ValueError(f"usage {entry.corrects} is not in the rollup: run `driftlock billing reconcile`")
+
+
+def move_in(connection: Connection, entry: Entry) -> None:
+    """Add a correction that brings units here from the plan before; the rows of its day and hour are made if need be."""
+    connection.execute(
+        "INSERT INTO usage_counters AS u (organization_id, period_start, day, adjusted, moved_in, entries)"
+        " VALUES (%s, %s, %s, %s, %s, 1) ON CONFLICT (organization_id, period_start, day) DO UPDATE SET"
+        " adjusted = u.adjusted + excluded.adjusted, moved_in = u.moved_in + excluded.moved_in, entries = u.entries + 1",
+        (entry.organization_id, instant(entry.period_start), _day(entry), entry.units, entry.units),
+    )
+    if entry.customer_id is not None:
+        connection.execute(
+            "INSERT INTO meter_hours AS m (organization_id, customer_id, hour, livemode, units, version)"
+            " SELECT %s, %s, %s, livemode, %s, 1 FROM installation"
+            " ON CONFLICT (organization_id, customer_id, hour) DO UPDATE"
+            " SET units = m.units + excluded.units, version = m.version + 1",
+            (entry.organization_id, entry.customer_id, instant(entry.meter_hour), entry.units),
+        )
+
+
+def _day(entry: Entry) -> date:
+    return instant(entry.occurred_at).date()

@@ -54,6 +54,10 @@ ALTER TABLE ledger ADD CHECK (kind = 'usage' OR disposition = 'billable');
 COMMENT ON COLUMN ledger.part IS 'of a usage record: 0 within the included units, 1 over them up to the cap, 2 over the cap';
 COMMENT ON COLUMN ledger.customer_id IS 'at Stripe when it was entered; null: no hour''s total holds it (free plan, credit note)';
 
+-- What was taken back of a record, and how much of a period: these indexes hold no usage.
+CREATE INDEX ledger_corrects ON ledger (organization_id, corrects) WHERE corrects IS NOT NULL;
+CREATE INDEX ledger_credits ON ledger (organization_id, period_start) WHERE kind = 'credit';
+
 ALTER TABLE usage_counters
     ADD COLUMN adjusted bigint NOT NULL DEFAULT 0,
     ADD COLUMN moved_in bigint NOT NULL DEFAULT 0 CHECK (moved_in >= 0);
@@ -170,7 +174,7 @@ BEGIN
         ('webhook', ARRAY['plan_overrides', 'ledger', 'usage_counters', 'meter_hours', 'action_heads', 'outbox']),
         ('jobs', ARRAY['installation', 'organizations', 'plans', 'plan_versions', 'billing_customers', 'subscriptions',
             'billing_periods', 'ledger_heads', 'ledger', 'usage_counters', 'meter_hours', 'billing_actions',
-            'invoices_mirror', 'plan_overrides', 'cap_settings', 'credit_notes', 'action_heads', 'usage_alerts', 'outbox']),
+            'anomaly_status', 'invoices_mirror', 'plan_overrides', 'cap_settings', 'credit_notes', 'action_heads', 'usage_alerts', 'outbox']),
         ('alerts', ARRAY['organizations', 'outbox'])
     LOOP
         FOREACH name IN ARRAY tables LOOP
@@ -213,8 +217,8 @@ GRANT SELECT, INSERT, UPDATE ON action_heads TO driftlock_webhook;
 
 GRANT SELECT ON installation, organizations, plans, plan_versions, billing_customers, subscriptions, billing_periods,
     ledger_heads, ledger, usage_counters, meter_hours, billing_actions, invoices_mirror, plan_overrides, cap_settings,
-    credit_notes, action_heads, usage_alerts TO driftlock_jobs;
-GRANT INSERT ON billing_periods, ledger_heads, ledger, billing_actions, plan_overrides, cap_settings, credit_notes,
+    credit_notes, action_heads, usage_alerts, anomaly_status TO driftlock_jobs;
+GRANT INSERT ON anomaly_status, billing_periods, ledger_heads, ledger, billing_actions, plan_overrides, cap_settings, credit_notes,
     action_heads TO driftlock_jobs;
 GRANT UPDATE ON ledger_heads, action_heads TO driftlock_jobs;
 GRANT UPDATE (adjusted, entries) ON usage_counters TO driftlock_jobs;
