@@ -5,6 +5,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
 from billing import signed_heads
 from billing.signed_heads import Heads, SignedHead
 from schemas.errors import SettingsError
@@ -13,7 +15,7 @@ from schemas.settings import Settings
 _PATTERN = "heads-*.json"
 
 
-def signing_key(settings: Settings) -> signed_heads.Ed25519PrivateKey:
+def signing_key(settings: Settings) -> Ed25519PrivateKey:
     """The key of the settings; `SettingsError` in one line."""
     text = settings.ledger_signing_key.get_secret_value()
     if not text:
@@ -21,7 +23,7 @@ def signing_key(settings: Settings) -> signed_heads.Ed25519PrivateKey:
     return signed_heads.private_key(text)
 
 
-def verify_key(settings: Settings) -> signed_heads.Ed25519PublicKey:
+def verify_key(settings: Settings) -> Ed25519PublicKey:
     """LEDGER_VERIFY_KEY, else what belongs to LEDGER_SIGNING_KEY."""
     if settings.ledger_verify_key:
         return signed_heads.public_key(settings.ledger_verify_key)
@@ -35,7 +37,7 @@ def files(folder: Path) -> list[tuple[str, bytes]]:
     return [(path.name, path.read_bytes()) for path in sorted(folder.glob(_PATTERN))]
 
 
-def write(folder: Path, key: signed_heads.Ed25519PrivateKey, heads: tuple[SignedHead, ...], at: datetime) -> Path:
+def write(folder: Path, key: Ed25519PrivateKey, heads: tuple[SignedHead, ...], at: datetime) -> Path:
     """Sign the heads into a new file of the folder, which is made if it is not there; on the disk when this returns."""
     folder.mkdir(parents=True, exist_ok=True)
     known = files(folder)
@@ -52,7 +54,7 @@ def write(folder: Path, key: signed_heads.Ed25519PrivateKey, heads: tuple[Signed
     return path
 
 
-def read(folder: Path, key: signed_heads.Ed25519PublicKey) -> tuple[list[Heads], list[str]]:
+def read(folder: Path, key: Ed25519PublicKey) -> tuple[list[Heads], list[str]]:
     """What the sound files of a folder say, the oldest first, and what is wrong with the others."""
     known = files(folder)
     if not known:
