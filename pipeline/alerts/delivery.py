@@ -116,7 +116,7 @@ def _connect(settings: Settings) -> smtplib.SMTP:
 
 def delay(attempts: int, rng: random.Random) -> timedelta:
     """How long to wait after so many attempts: doubling, with up to a quarter less so that senders don't march in step."""
-    most = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(attempts - 1, 20))
+    most = min(LONGEST_DELAY, FIRST_DELAY * (1 << min(attempts - 1, 20)))
     return most - most * rng.randrange(250) // 1_000
 
 
