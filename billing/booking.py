@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -55,7 +55,7 @@ def load(connection: Connection, organization_ids: Iterable[UUID]) -> Periods:
     found: Periods = defaultdict(list)
     for row in connection.execute(
         "SELECT p.organization_id, p.starts_at, p.ends_at, p.plan, p.plan_version, p.subscription_id, s.customer_id,"
-        " coalesce(s.anchor, p.starts_at), s.ended_at IS NOT NULL, s.next_plan, s.next_plan_version FROM billing_periods p"
+        " coalesce(p.anchor, s.anchor, p.starts_at), s.ended_at IS NOT NULL, s.next_plan, s.next_plan_version FROM billing_periods p"
         " LEFT JOIN subscriptions s ON s.organization_id = p.organization_id AND s.id = p.subscription_id"
         " WHERE p.organization_id = ANY(%s) ORDER BY p.organization_id, p.starts_at",
         (sorted(set(organization_ids)),),
@@ -63,11 +63,7 @@ def load(connection: Connection, organization_ids: Iterable[UUID]) -> Periods:
         organization_id, starts_at, ends_at, *rest, name, version = row
         next_plan = None if name is None else (name, version)
         period = Period(*(organization_id, milliseconds(starts_at), milliseconds(ends_at), *rest, next_plan))
-        earlier = found[organization_id]
-        if earlier and earlier[-1].subscription_id is None and period.subscription_id is None:
-            # Free periods in a row have the anchor of the first: a day that a short month clamped comes back.
-            period = replace(period, anchor=earlier[-1].anchor)
-        earlier.append(period)
+        found[organization_id].append(period)
     return found
 
 
@@ -124,9 +120,9 @@ def _next(connection: Connection, last: Period) -> Period:
         )
         outbox.put(connection, [Letter(f"plan/{last.ends_at}/{plan}", notice)])
     connection.execute(
-        "INSERT INTO billing_periods (organization_id, starts_at, ends_at, plan, plan_version, subscription_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (last.organization_id, starts_at, ends_at, plan, version, subscription_id),
+        "INSERT INTO billing_periods (organization_id, starts_at, ends_at, plan, plan_version, subscription_id, anchor)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (last.organization_id, starts_at, ends_at, plan, version, subscription_id, anchor),
     )
     return Period(
         last.organization_id,

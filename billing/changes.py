@@ -38,7 +38,7 @@ def start_period(
 ) -> bool:
     """End the present period at `at` and start one of `plan`, whose later ones begin at the monthly returns of `anchor`.
 
-    An upgrade, a first subscription, the end of one. False if the period that contains `at` is already that one. `PlanChanged`
+    An upgrade, a first subscription, the end of one, a moved anchor. False if the period that contains `at` is already that one. `PlanChanged`
     if a period starts later than `at`: what was used since would change its plan. Locks the organization's books; runs as
     driftlock_webhook or the owner of the schema.
     """
@@ -51,13 +51,13 @@ def start_period(
             # The calendar has not been rolled: the periods between are made as the sink would have made them.
             booking.extend(connection, known, at_ms)
             present = next((p for p in known if p.starts_at <= at_ms < p.ends_at), None)
-        if present is not None and _is(present, plan, subscription_id):
+        if present is not None and _is(present, plan, subscription_id, anchor):
             return False
         if known and known[-1].starts_at > at_ms:
             raise PlanChanged(
                 f"organization {organization_id} has a period that starts at {instant(known[-1].starts_at)}, after {at}"
             )
-        _write(connection, organization_id, plan, present, at, period_at(anchor, at)[1], subscription_id)
+        _write(connection, organization_id, plan, present, at, anchor, subscription_id)
         if present is not None:
             _announce(connection, organization_id, present.plan, plan.plan, at, now)
             _move(connection, organization_id, present, at, now)
@@ -73,8 +73,9 @@ def start_period(
     return True
 
 
-def _is(period: booking.Period, plan: Plan, subscription_id: str | None) -> bool:
-    return (period.plan, period.plan_version, period.subscription_id) == (plan.plan, plan.version, subscription_id)
+def _is(period: booking.Period, plan: Plan, subscription_id: str | None, anchor: datetime) -> bool:
+    here = (period.plan, period.plan_version, period.subscription_id, period.anchor)
+    return here == (plan.plan, plan.version, subscription_id, anchor)
 
 
 def _state(plan: str, version: int, subscription_id: str | None) -> dict[str, Any]:
@@ -87,14 +88,15 @@ def _write(
     plan: Plan,
     present: booking.Period | None,
     at: datetime,
-    ends_at: datetime,
+    anchor: datetime,
     subscription_id: str | None,
 ) -> None:
+    ends_at = period_at(anchor, at)[1]
     if present is not None and present.starts_at == milliseconds(at):
         connection.execute(
-            "UPDATE billing_periods SET ends_at = %s, plan = %s, plan_version = %s, subscription_id = %s"
+            "UPDATE billing_periods SET ends_at = %s, plan = %s, plan_version = %s, subscription_id = %s, anchor = %s"
             " WHERE organization_id = %s AND starts_at = %s",
-            (ends_at, plan.plan, plan.version, subscription_id, organization_id, instant(present.starts_at)),
+            (ends_at, plan.plan, plan.version, subscription_id, anchor, organization_id, instant(present.starts_at)),
         )
         return
     if present is not None:
@@ -103,9 +105,9 @@ def _write(
             (at, organization_id, instant(present.starts_at)),
         )
     connection.execute(
-        "INSERT INTO billing_periods (organization_id, starts_at, ends_at, plan, plan_version, subscription_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (organization_id, at, ends_at, plan.plan, plan.version, subscription_id),
+        "INSERT INTO billing_periods (organization_id, starts_at, ends_at, plan, plan_version, subscription_id, anchor)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (organization_id, at, ends_at, plan.plan, plan.version, subscription_id, anchor),
     )
 
 

@@ -24,13 +24,13 @@ def run(*, once: bool = False) -> int:
 
     settings = load(os.environ)
     rng = random.SystemRandom()
+    telemetry.configure(settings, "alerts")
     if once:
         to = server(settings)
         with loop.connect(settings) as connection:
             left = loop.one_pass(connection, to, present, rng)
         sys.stdout.write(f"waiting {left.waiting}, given up {left.dead}\n")
         return 1 if left.waiting or left.dead else 0
-    telemetry.configure(settings, "alerts")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())

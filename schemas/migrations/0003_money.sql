@@ -42,6 +42,14 @@ ALTER TABLE subscriptions
     ADD CHECK ((next_plan IS NULL) = (next_plan_version IS NULL));
 COMMENT ON COLUMN subscriptions.next_plan IS 'a downgrade that waits: the plan of the period after the present one';
 
+-- A period keeps the anchor that it came from: a subscription's own moves with an upgrade, and a short month clamps a start.
+ALTER TABLE billing_periods ADD COLUMN anchor timestamptz CHECK (anchor <= starts_at);
+UPDATE billing_periods p SET anchor = coalesce(
+    (SELECT s.anchor FROM subscriptions s WHERE s.id = p.subscription_id),
+    (SELECT min(f.starts_at) FROM billing_periods f
+        WHERE f.organization_id = p.organization_id AND f.subscription_id IS NULL));
+COMMENT ON COLUMN billing_periods.anchor IS 'the next period begins at its next monthly return; null: the subscription''s, else starts_at';
+
 ALTER TABLE organizations ADD COLUMN billing_email text CHECK (billing_email ~ '^[^@\s<>,;]+@[^@\s<>,;]+$');
 COMMENT ON COLUMN organizations.billing_email IS 'where e-mails about usage and money go; null: nowhere yet, they wait';
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.agreements import set_cap
-from billing.changes import start_period
+from billing.changes import roll_periods, start_period
 from billing.credits import credit_false_positive, mark_false_positive
 from billing.plans import latest
 from billing.preview import preview
@@ -98,6 +98,8 @@ def test_every_invoice_is_that_of_the_reference(books: Books, history: list[tupl
             _change(books, o, account, first, now)
         elif account.billed:
             _credit(books, o, account, list(account.billed)[first % len(account.billed)], now)
+    roll_periods(books.jobs, now)
+    account.month_of(now)
     for start, _, month in account.months:
         found = preview(books.jobs, o, start)
         assert (found.terms.plan, found.units.billable, found.units.capped) == (month.plan, month.billed, month.hidden)
