@@ -79,7 +79,7 @@ for _group, _members in _GROUPS.items():
 def main() -> None:
     """Run the command of `sys.argv`."""
     try:
-        sys.exit(app(result_action="return_int_as_exit_code_else_zero"))
+        sys.exit(app(sys.argv[1:], result_action="return_int_as_exit_code_else_zero"))
     except DriftlockError as error:
         sys.stderr.write(f"driftlock: {error}\n")
         sys.exit(error.exit_code)
