@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-postgres test-contracts check components bench record lock clean
+.PHONY: help venv demo test test-kills test-postgres test-free test-contracts check components bench record lock clean
 
 BIN := .venv/bin
 BUILT := .venv/.built
@@ -38,6 +38,9 @@ test-kills: $(BUILT)  ## the full matrix of kills
 
 test-postgres: $(BUILT)  ## what rests on PostgreSQL's own behaviour, on Debian's version
 	DRIFTLOCK_POSTGRES=debian $(PYTEST) $(ON_POSTGRES)
+
+test-free: $(BUILT)  ## ten million usage records that are no anomaly: 0 units, 0 calls to Stripe
+	$(BIN)/python -m tests.integration.not_anomalies
 
 test-contracts: $(BUILT)  ## the laws that every provider, version and implementation must pass
 	$(PYTEST) tests/contracts
