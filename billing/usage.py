@@ -234,13 +234,14 @@ class _Meter:
         self._delivered = {key: use.delivered for key, use in self._before.items()}
         self._sums = {key: [0, 0, 0] for key in keys}
         self._terms: dict[tuple[UUID, int, int], Terms] = {}
+        self._fixed: dict[rollup.Key, Terms] = {}  # of periods with which nothing was agreed
         self._last: dict[rollup.Key, tuple[booking.Period, Terms]] = {}
 
     def take(self, one: _Placed) -> list[Slice]:
         """The parts of the next record."""
         period, count = one.place.period, one.record.count
         key = (one.record.organization_id, period.starts_at)
-        applied = self._in_force(one.arrival.arrived_at, period)
+        applied = self._fixed.get(key) or self._in_force(one.arrival.arrived_at, period)
         self._last[key] = (period, applied)
         delivered, sums = self._delivered[key], self._sums[key]
         parts = (
@@ -264,6 +265,8 @@ class _Meter:
         if key not in self._terms:
             plan = self._plans[period.plan, period.plan_version]
             self._terms[key] = terms.terms(plan, agreed, period.starts_at, arrived_at)
+            if agreed is terms.NOTHING:
+                self._fixed[key[:2]] = self._terms[key]
         return self._terms[key]
 
     def changes(self) -> list[alerts.Change]:
