@@ -2,7 +2,8 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
@@ -10,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from billing import actions
 from schemas.errors import PlanChanged, UnknownPlan
 
 Connection = psycopg.Connection[Any]
@@ -89,8 +91,8 @@ def stored(connection: Connection) -> Stored:
     return {(row[0], row[2]): Plan(*row) for row in rows}
 
 
-def store(connection: Connection) -> None:
-    """Put the plan versions that are missing into the database; `PlanChanged` where one there differs from the file.
+def store(connection: Connection, at: datetime) -> None:
+    """Put the plan versions that are missing into the database, each an action; `PlanChanged` where one there differs.
 
     Runs as the owner of the schema, by `driftlock db migrate`.
     """
@@ -108,9 +110,21 @@ def store(connection: Connection) -> None:
                 p.streams,
                 p.retention_days,
             )
-            connection.execute(
+            made = connection.execute(
                 "INSERT INTO plan_versions VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", values
             )
+            if made.rowcount:
+                actions.record(
+                    connection,
+                    actions.INSTALLATION,
+                    actor="migrate",
+                    action="plan.store",
+                    before=None,
+                    after={
+                        name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(p).items()
+                    },
+                    at=at,
+                )
             row = connection.execute(
                 "SELECT plan, version, monthly_cents, included, overage_cents, cap_percent, requests_per_minute,"
                 " streams, retention_days FROM plan_versions WHERE plan = %s AND version = %s",

@@ -60,6 +60,9 @@ def _summary(stands: Quota, late: int) -> dict[str, Any]:
         "cap_mode": stands.terms.mode,
         "over_the_cap": stands.use.over,
         "late": late,
+        "requests_per_minute": stands.terms.requests_per_minute,
+        "streams": stands.terms.streams,
+        "retention_days": stands.terms.retention_days,
         "included_used_on": None if stands.full_at is None else stands.full_at.date(),
     }
 

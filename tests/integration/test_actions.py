@@ -32,7 +32,8 @@ def test_who_acts_on_money_writes_the_chain(database: Database, role: str) -> No
                     assert act(connection, o) == number
     with psycopg.connect(database.url("driftlock_jobs"), autocommit=True) as jobs:
         assert actions.verify(jobs, o) is None
-        assert actions.organizations(jobs) == [o]
+        assert actions.organizations(jobs) == [actions.INSTALLATION, o]
+        assert actions.verify(jobs, actions.INSTALLATION) is None
 
 
 def test_the_api_writes_no_other_tenants_chain(database: Database) -> None:
@@ -68,7 +69,7 @@ def test_an_action_that_is_rolled_back_leaves_no_gap(database: Database) -> None
             "INSERT INTO billing_actions SELECT organization_id, 4, at, actor, action, before, after, hash, hash FROM billing_actions WHERE seq = 3",
             "action 4 was changed",
         ),
-        ("UPDATE action_heads SET seq = 2, hash = (SELECT hash FROM billing_actions WHERE seq = 2)", "3 to 3 were inserted"),
+        ("UPDATE action_heads SET seq = 2, hash = (SELECT hash FROM billing_actions a WHERE seq = 2 AND a.organization_id = action_heads.organization_id) WHERE seq = 3", "3 to 3 were inserted"),
         ("DELETE FROM action_heads", "actions 1 to 3 were inserted"),
     ],
 )  # fmt: skip
