@@ -189,7 +189,7 @@ class _Work:
 
     def _note(self, entry: Entry, customer_id: str, period: booking.Period) -> int:
         """Write a credit note; its cents: what the period's price falls by."""
-        plan = plans.stored(self.connection)[period.plan, period.plan_version]
+        plan = plans.of_version(self.connection, period.plan, period.plan_version)
         agreed = terms.load(self.connection, [self.organization_id]).get(self.organization_id, terms.NOTHING)
         rates = terms.terms(plan, agreed, period.starts_at, period.ends_at)
         key = (self.organization_id, period.starts_at)

@@ -1,7 +1,6 @@
 """Plans: the reviewed file plans.toml, and the immutable plan versions that the database holds."""
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -78,17 +77,22 @@ def _plan(table: dict[str, Any]) -> Plan:
     )
 
 
-Stored = Mapping[tuple[str, int], Plan]
-"""The plan versions of the database, by name and version."""
+def of_version(connection: Connection, plan: str, version: int) -> Plan:
+    """A plan version that the database holds; `UnknownPlan` if it holds none such.
 
-
-def stored(connection: Connection) -> Stored:
-    """Every plan version that the database holds: those are the ones in force, a file of another release is not."""
-    rows = connection.execute(
+    What the file says of it is the same (`store` checks that), and needs no query; one that a later release stored is read.
+    """
+    for known in plans():
+        if (known.plan, known.version) == (plan, version):
+            return known
+    row = connection.execute(
         "SELECT plan, title, version, monthly_cents, included, overage_cents, cap_percent, requests_per_minute, streams,"
-        " retention_days FROM plan_versions JOIN plans USING (plan)"
-    ).fetchall()
-    return {(row[0], row[2]): Plan(*row) for row in rows}
+        " retention_days FROM plan_versions JOIN plans USING (plan) WHERE plan = %s AND version = %s",
+        (plan, version),
+    ).fetchone()
+    if row is None:
+        raise UnknownPlan(f"there is no version {version} of plan {plan!r}")
+    return Plan(*row)
 
 
 def store(connection: Connection, at: datetime) -> None:

@@ -133,7 +133,7 @@ def preview(connection: Connection, organization_id: UUID, at: datetime, *, now:
     reader inside tenant().
     """
     period = period_of(connection, organization_id, at)
-    plan = plans.stored(connection)[period.plan, period.plan_version]
+    plan = plans.of_version(connection, period.plan, period.plan_version)
     agreed = terms.load(connection, [organization_id]).get(organization_id, terms.NOTHING)
     rates = terms.terms(plan, agreed, period.starts_at, milliseconds(now or at))
     units = units_of(connection, organization_id, period.starts_at)

@@ -42,7 +42,7 @@ def quota(connection: Connection, organization_id: UUID, at: datetime) -> Quota:
     """Where an organization stands at `at`. `UnknownOrganization` without a period then; reads only."""
     period = period_of(connection, organization_id, at)
     now = milliseconds(at)
-    plan = plans.stored(connection)[period.plan, period.plan_version]
+    plan = plans.of_version(connection, period.plan, period.plan_version)
     agreed = terms.load(connection, [organization_id]).get(organization_id, terms.NOTHING)
     applied = terms.terms(plan, agreed, period.starts_at, now)
     key = (organization_id, period.starts_at)

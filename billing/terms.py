@@ -29,10 +29,10 @@ class Override:
     plan: str
     included: int | None
     overage_cents: Decimal | None
-    cap_percent: int | None
     requests_per_minute: int | None
     streams: int | None
     retention_days: int | None
+    cap_percent: int | None
     set_at: int
 
 
@@ -87,21 +87,20 @@ class Terms:
 
 def load(connection: Connection, organization_ids: Iterable[UUID]) -> Mapping[UUID, Agreed]:
     """What was agreed with some organizations; one without anything may be missing."""
-    wanted = sorted(set(organization_ids))
     overrides: dict[UUID, list[Override]] = defaultdict(list)
-    for organization_id, *row, set_at in connection.execute(
-        "SELECT organization_id, version, plan, included, overage_cents, cap_percent, requests_per_minute, streams,"
-        " retention_days, set_at FROM plan_overrides WHERE organization_id = ANY(%s) ORDER BY organization_id, version",
-        (wanted,),
-    ):
-        overrides[organization_id].append(Override(*(*row, milliseconds(set_at))))
     caps: dict[UUID, list[CapSetting]] = defaultdict(list)
-    for organization_id, *row, set_at in connection.execute(
-        "SELECT organization_id, version, mode, cap_percent, set_at FROM cap_settings"
-        " WHERE organization_id = ANY(%s) ORDER BY organization_id, version",
-        (wanted,),
+    # One query: it is asked for each batch of usage.
+    for organization_id, mode, *row, cap_percent, set_at in connection.execute(
+        "SELECT organization_id, NULL, version, plan, included, overage_cents, requests_per_minute, streams,"
+        " retention_days, cap_percent, set_at FROM plan_overrides WHERE organization_id = ANY(%(wanted)s)"
+        " UNION ALL SELECT organization_id, mode, version, NULL, NULL, NULL, NULL, NULL, NULL, cap_percent, set_at"
+        " FROM cap_settings WHERE organization_id = ANY(%(wanted)s) ORDER BY 1, 3",
+        {"wanted": sorted(set(organization_ids))},
     ):
-        caps[organization_id].append(CapSetting(*(*row, milliseconds(set_at))))
+        if mode is None:
+            overrides[organization_id].append(Override(*(*row, cap_percent, milliseconds(set_at))))
+        else:
+            caps[organization_id].append(CapSetting(row[0], mode, cap_percent, milliseconds(set_at)))
     return {
         organization_id: Agreed(tuple(overrides[organization_id]), tuple(caps[organization_id]))
         for organization_id in overrides.keys() | caps.keys()

@@ -6,7 +6,7 @@ at the cap of its period (split.py), by what the rollup holds under the lock of 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from billing import alerts, booking, ledger, plans, rollup, terms
 from billing.ledger import Disposition, Entry
 from billing.rollup import Use
 from billing.split import Slice, split
-from billing.terms import Agreed, Terms
+from billing.terms import Terms
 from schemas.errors import TopicRecreated
 from schemas.models import AnomalyUsage, ScoredUsage
 
@@ -222,66 +222,78 @@ def _divide(connection: Connection, placed: Sequence[_Placed], now: int) -> tupl
     return entries, meter.changes() if meter else ()
 
 
+@dataclass(slots=True)
+class _Standing:
+    """A period's use, moved on record by record. `terms`: the last record's, the same for arrivals in [since, until)."""
+
+    period: booking.Period
+    before: Use
+    delivered: int
+    more_delivered: int = 0
+    more_over: int = 0
+    more_net: int = 0
+    terms: Terms | None = None
+    since: int = 0
+    until: int = 0
+
+
 class _Meter:
-    """The use of the periods of a batch, moved on record by record."""
+    """The use of the periods of a batch. Periods are known by their identity: hashing a UUID a record costs more."""
 
     def __init__(self, connection: Connection, shares: Sequence[_Placed]) -> None:
-        keys = {(one.record.organization_id, one.place.period.starts_at) for one in shares}
-        self._plans = plans.stored(connection)
-        self._agreed = terms.load(connection, (organization_id for organization_id, _ in keys))
-        found = rollup.use_of(connection, keys)
-        self._before = {key: found.get(key, Use()) for key in keys}
-        self._delivered = {key: use.delivered for key, use in self._before.items()}
-        self._sums = {key: [0, 0, 0] for key in keys}
-        self._terms: dict[tuple[UUID, int, int], Terms] = {}
-        self._fixed: dict[rollup.Key, Terms] = {}  # of periods with which nothing was agreed
-        self._last: dict[rollup.Key, tuple[booking.Period, Terms]] = {}
+        periods = {id(one.place.period): one.place.period for one in shares}
+        keys = {number: (period.organization_id, period.starts_at) for number, period in periods.items()}
+        self._connection = connection
+        self._agreed = terms.load(connection, (organization_id for organization_id, _ in keys.values()))
+        found = rollup.use_of(connection, keys.values())
+        self._standing = {
+            number: _Standing(period, before := found.get(keys[number], Use()), before.delivered)
+            for number, period in periods.items()
+        }
 
     def take(self, one: _Placed) -> list[Slice]:
         """The parts of the next record."""
-        period, count = one.place.period, one.record.count
-        key = (one.record.organization_id, period.starts_at)
-        applied = self._fixed.get(key) or self._in_force(one.arrival.arrived_at, period)
-        self._last[key] = (period, applied)
-        delivered, sums = self._delivered[key], self._sums[key]
-        parts = (
-            [Slice(0, "billable", count)] if delivered + count <= applied.included else split(count, delivered, applied)
-        )
-        for part in parts:
-            if part.part == 2:
-                sums[1] += part.units
+        count, now = one.record.count, self._standing[id(one.place.period)]
+        applied = now.terms
+        if applied is None or not now.since <= one.arrival.arrived_at < now.until:
+            applied = self._in_force(one.arrival.arrived_at, now)
+        if now.delivered + count <= applied.included:
+            now.delivered += count
+            now.more_delivered += count
+            now.more_net += count
+            return [Slice(0, "billable", count)]
+        parts = split(count, now.delivered, applied)
+        for part, disposition, units in parts:
+            if part == 2:
+                now.more_over += units
             else:
-                sums[0] += part.units
-                self._delivered[key] += part.units
-                sums[2] += part.units if part.disposition == "billable" else 0
+                now.delivered += units
+                now.more_delivered += units
+                now.more_net += units if disposition == "billable" else 0
         return parts
 
-    def _in_force(self, arrived_at: int, period: booking.Period) -> Terms:
-        agreed: Agreed = self._agreed.get(period.organization_id, terms.NOTHING)
-        version = sum(o.set_at <= arrived_at for o in agreed.overrides) + sum(
-            c.set_at <= arrived_at for c in agreed.caps
-        )
-        key = (period.organization_id, period.starts_at, version)
-        if key not in self._terms:
-            plan = self._plans[period.plan, period.plan_version]
-            self._terms[key] = terms.terms(plan, agreed, period.starts_at, arrived_at)
-            if agreed is terms.NOTHING:
-                self._fixed[key[:2]] = self._terms[key]
-        return self._terms[key]
+    def _in_force(self, arrived_at: int, now: _Standing) -> Terms:
+        period = now.period
+        agreed = self._agreed.get(period.organization_id, terms.NOTHING)
+        plan = plans.of_version(self._connection, period.plan, period.plan_version)
+        now.terms = terms.terms(plan, agreed, period.starts_at, arrived_at)
+        set_at = [one.set_at for one in agreed.overrides] + [one.set_at for one in agreed.caps]
+        now.since = max((at for at in set_at if at <= arrived_at), default=0)
+        now.until = min((at for at in set_at if at > arrived_at), default=_BIGINT)
+        return now.terms
 
     def changes(self) -> list[alerts.Change]:
         """What became of each period."""
-        return [
-            alerts.Change(
-                key[0],
-                key[1],
-                period.ends_at,
-                applied,
-                before := self._before[key],
-                Use(*(was + more for was, more in zip(astuple(before), self._sums[key], strict=True))),
-            )
-            for key, (period, applied) in sorted(self._last.items(), key=lambda item: item[0])
-        ]
+        found = []
+        for now in self._standing.values():
+            if now.terms is not None:
+                was = now.before
+                after = Use(was.delivered + now.more_delivered, was.over + now.more_over, was.net + now.more_net)
+                period = now.period
+                found.append(
+                    alerts.Change(period.organization_id, period.starts_at, period.ends_at, now.terms, was, after)
+                )
+        return found
 
 
 def _entry(one: _Placed, part: int, disposition: Disposition, units: int, now: int) -> Entry:

@@ -15,7 +15,7 @@ def standing(plan: str, *caps: CapSetting, at: int = 100) -> Terms:
 
 
 def test_the_example_of_the_design() -> None:
-    agreed = Agreed((Override(1, "standard", 10_000, None, 100, None, None, None, 0),))
+    agreed = Agreed((Override(1, "standard", 10_000, None, None, None, None, 100, 0),))
     ten_thousand = terms(latest("standard"), agreed, 0, 0)
     assert ten_thousand.cap == 10_000
     assert split(20, 9_990, ten_thousand) == [Slice(0, "billable", 10), Slice(2, "capped", 10)]

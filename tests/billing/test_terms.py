@@ -6,7 +6,7 @@ from billing.plans import latest
 from billing.terms import NOTHING, Agreed, Override, terms
 
 STANDARD = latest("standard")
-DEAL = Override(1, "standard", 80_000, Decimal("0.08"), 150, 1_200, None, 365, 1_000)
+DEAL = Override(1, "standard", 80_000, Decimal("0.08"), 1_200, None, 365, 150, 1_000)
 
 
 def test_without_an_agreement_the_plan_speaks() -> None:

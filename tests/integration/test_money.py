@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from billing import agreements
+from billing import agreements, plans
 from billing.agreements import Wanted, set_cap, set_override
 from billing.preview import episodes, preview
 from billing.quota import quota
@@ -209,6 +210,19 @@ def test_what_is_unknown_is_refused(books: Books) -> None:
         set_cap(books.jobs, o, "soft", 99, by="op", at=BEGAN)
     with pytest.raises(BillingRefused, match="no e-mail address"):
         agreements.set_billing_email(books.jobs, o, "a@b, c@d", by="op", at=BEGAN)
+
+
+def test_a_plan_version_of_a_later_release_is_read_from_the_database(books: Books) -> None:
+    standard = plans.latest("standard")
+    books.owner.execute(
+        "INSERT INTO plan_versions SELECT plan, 900, monthly_cents, included + 1, overage_cents, cap_percent,"
+        " requests_per_minute, streams, retention_days FROM plan_versions WHERE plan = 'standard' AND version = 1"
+    )
+    found = plans.of_version(books.sink, "standard", 900)
+    assert found == replace(standard, version=900, included=50_001)
+    assert plans.of_version(books.sink, "standard", standard.version) == standard
+    with pytest.raises(UnknownPlan, match="no version 901"):
+        plans.of_version(books.sink, "standard", 901)
 
 
 def test_an_invoice_line_leads_to_its_episodes(books: Books) -> None:
