@@ -1,6 +1,7 @@
 """Plans: the reviewed file plans.toml, and the immutable plan versions that the database holds."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -77,6 +78,19 @@ def _plan(table: dict[str, Any]) -> Plan:
     )
 
 
+Stored = Mapping[tuple[str, int], Plan]
+"""The plan versions of the database, by name and version."""
+
+
+def stored(connection: Connection) -> Stored:
+    """Every plan version that the database holds."""
+    rows = connection.execute(
+        "SELECT plan, title, version, monthly_cents, included, overage_cents, cap_percent, requests_per_minute, streams,"
+        " retention_days FROM plan_versions JOIN plans USING (plan)"
+    ).fetchall()
+    return {(row[0], row[2]): Plan(*row) for row in rows}
+
+
 def of_version(connection: Connection, plan: str, version: int) -> Plan:
     """A plan version that the database holds; `UnknownPlan` if it holds none such.
 
@@ -85,14 +99,10 @@ def of_version(connection: Connection, plan: str, version: int) -> Plan:
     for known in plans():
         if (known.plan, known.version) == (plan, version):
             return known
-    row = connection.execute(
-        "SELECT plan, title, version, monthly_cents, included, overage_cents, cap_percent, requests_per_minute, streams,"
-        " retention_days FROM plan_versions JOIN plans USING (plan) WHERE plan = %s AND version = %s",
-        (plan, version),
-    ).fetchone()
-    if row is None:
+    found = stored(connection).get((plan, version))
+    if found is None:
         raise UnknownPlan(f"there is no version {version} of plan {plan!r}")
-    return Plan(*row)
+    return found
 
 
 def store(connection: Connection, at: datetime) -> None:
