@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 
-from billing import accounts, stripe_gateway
+from billing import accounts, stripe_gateway, stripe_orders
 from billing.plans import latest
-from billing.stripe_gateway import Connection, Meter, Subscription
+from billing.stripe_gateway import Connection, Meter
+from billing.stripe_objects import Subscription
 from billing.stripe_prices import sync_meter, sync_plan
 from pipeline import kafka
 from pipeline.stack.components import Components
@@ -44,7 +45,7 @@ def organization(components: Components, name: str, now: datetime) -> Seeded:
     meter = sync_meter(stripe)
     prices = sync_plan(stripe, meter, latest("standard"))
     customer = stripe_gateway.ensure_customer(stripe, str(organization_id), name)
-    subscription = stripe_gateway.ensure_subscription(stripe, customer, prices)
+    subscription = stripe_orders.ensure_subscription(stripe, customer, prices)
     move_stripes_clock(components, now)
     with psycopg.connect(components.postgres.url()) as connection:
         accounts.seed(

@@ -14,6 +14,8 @@ import httpx
 import pytest
 
 from billing import stripe_gateway as gateway
+from billing import stripe_objects as objects
+from billing import stripe_orders as orders
 from billing.plans import latest, plans
 from billing.stripe_prices import sync_meter, sync_plan
 from pipeline.embedded import components, process
@@ -64,8 +66,8 @@ def requests(fake_stripe: FakeStripe) -> list[tuple[str, str, str]]:
         sync_plan(at, meter, plan)
     prices = sync_plan(at, meter, latest("standard"))
     customer = gateway.ensure_customer(at, "6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a101", "Org")
-    subscription = gateway.ensure_subscription(at, customer, prices)
-    gateway.read_subscription(at, subscription.id)
+    subscription = orders.ensure_subscription(at, customer, prices)
+    objects.read_subscription(at, subscription.id)
     gateway.send_meter_event(at, meter, customer, 5, HOUR, f"{customer}:{meter.id}:20261123T12:1.1")
     gateway.read_hours(at, meter, customer, HOUR, HOUR + 3600)
     gateway.preview_invoice(at, subscription.id)
