@@ -80,6 +80,17 @@ class Price:
 
 
 @dataclass(frozen=True)
+class ShownPrice:
+    """What a price costs. `tiers`: (last unit, None for all above; cents a unit); a flat one has one tier."""
+
+    id: str
+    active: bool
+    product: str
+    tiers: tuple[tuple[int | None, Decimal], ...]
+    meter: str | None
+
+
+@dataclass(frozen=True)
 class PreviewLine:
     """A line of the next invoice. `amount` in whole cents."""
 
@@ -247,6 +258,21 @@ def _ensure_price(
         return Price(at.client.v1.prices.create(asked).id, lookup_key)
 
 
+def find_price(at: Connection, lookup_key: str) -> ShownPrice | None:
+    """The price of a lookup key with what it costs, or None."""
+    with named():
+        for found in at.client.v1.prices.list({"lookup_keys": [lookup_key], "limit": 1, "expand": ["data.tiers"]}).data:
+            steps = [(t.up_to, t.unit_amount_decimal) for t in getattr(found, "tiers", None) or ()] or [(None, found.unit_amount_decimal)]
+            return ShownPrice(
+                found.id,
+                found.active,
+                found.product if isinstance(found.product, str) else found.product.id,
+                tuple((up_to, Decimal(str(cents or 0))) for up_to, cents in steps),
+                found.recurring.meter if found.recurring else None,
+            )
+    return None
+
+
 # Customers -------------------------------------------------------------------------------------------------------------
 
 
@@ -328,8 +354,8 @@ def preview_invoice(at: Connection, subscription_id: str) -> tuple[PreviewLine, 
 TOLERANCE_SECONDS = 300
 
 
-def verify_webhook(body: bytes, header: str, secrets: Sequence[str], now: float) -> None:
-    """`BadSignature` unless `header` (Stripe-Signature) signs these raw bytes with one of `secrets`, 300 s around `now`.
+def verify_webhook(body: bytes, header: str, secrets: Sequence[str], now: int) -> None:
+    """`BadSignature` unless `header` (Stripe-Signature) signs these raw bytes with one of `secrets`, 300 s around `now` (s).
 
     Several secrets are valid while they are rotated (docs.stripe.com/webhooks). The library compares in constant time;
     the age is checked here, because the present is an argument.
@@ -338,7 +364,7 @@ def verify_webhook(body: bytes, header: str, secrets: Sequence[str], now: float)
     if len(stamps) != 1 or not (stamps[0].isascii() and stamps[0].isdigit() and len(stamps[0]) < 12):
         raise BadSignature("the Stripe-Signature header is missing or has no time")
     if abs(now - int(stamps[0])) > TOLERANCE_SECONDS:
-        raise BadSignature(f"the signature is {now - int(stamps[0]):.0f} s old: at most {TOLERANCE_SECONDS} are taken")
+        raise BadSignature(f"the signature is {now - int(stamps[0])} s old: at most {TOLERANCE_SECONDS} are taken")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:

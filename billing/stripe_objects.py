@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from billing.stripe_gateway import Connection, StripeMissing, named
-
-if TYPE_CHECKING:
-    import stripe
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 """Statuses of a subscription that is over for good."""
@@ -99,10 +96,10 @@ def _id(of: Any) -> str | None:
 
 
 def _meta(of: Any) -> str:
-    return str((of.metadata or {}).get("organization_id") or "")
+    return str(of.metadata["organization_id"] or "") if of.metadata and "organization_id" in of.metadata else ""
 
 
-def subscription(of: "stripe.Subscription") -> Subscription:
+def subscription(of: Any) -> Subscription:
     """Our view of the library's object."""
     items = of["items"].data
     return Subscription(
@@ -138,7 +135,7 @@ def list_subscriptions(at: Connection) -> Iterator[Subscription]:
             yield subscription(found)
 
 
-def _invoice(of: "stripe.Invoice") -> Invoice:
+def _invoice(of: Any) -> Invoice:
     parent = of.parent.subscription_details if of.parent else None
     return Invoice(
         of.id or "",
@@ -185,7 +182,7 @@ def read_session(at: Connection, session_id: str) -> Session:
         return session(at.client.v1.checkout.sessions.retrieve(session_id))
 
 
-def session(of: "stripe.checkout.Session") -> Session:
+def session(of: Any) -> Session:
     """Our view of the library's object."""
     return Session(
         of.id,

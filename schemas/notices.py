@@ -93,6 +93,16 @@ class BillingTrialEnding(Notice):
     ends_at: int
 
 
+class AlarmRinging(Notice):
+    """To whoever runs this, not to a tenant (the organization is all zeros): something rings since `since`."""
+
+    type: Literal["alarm.ringing"] = "alarm.ringing"
+    kind: str
+    subject: str
+    said: str
+    since: int
+
+
 KINDS: Mapping[str, type[Notice]] = MappingProxyType(
     {
         str(model.model_fields["type"].default): model
@@ -103,6 +113,7 @@ KINDS: Mapping[str, type[Notice]] = MappingProxyType(
             BillingDunning,
             BillingPlanChanged,
             BillingTrialEnding,
+            AlarmRinging,
         )
     }
 )

@@ -109,8 +109,6 @@ CREATE POLICY receiver ON stripe_events FOR INSERT TO driftlock_api
 GRANT INSERT ON stripe_events TO driftlock_api;
 
 -- The applier: hours that Stripe rejected later are put in doubt, hours of an unlinked customer are frozen.
-CREATE POLICY webhook ON meter_hours TO driftlock_webhook USING (true) WITH CHECK (true);
-GRANT SELECT ON meter_hours TO driftlock_webhook;
 GRANT UPDATE (state, agreed_at, next_attempt_at, last_error) ON meter_hours TO driftlock_webhook;
 GRANT DELETE ON billing_periods TO driftlock_webhook;
 
@@ -121,5 +119,12 @@ GRANT UPDATE (held_at, held_for, released_at) ON invoices_mirror TO driftlock_me
 CREATE POLICY meter ON anomalies TO driftlock_meter USING (true) WITH CHECK (true);
 GRANT SELECT (organization_id, created_at, id, first_event_id, blocks_topic_id, blocks_partition, frame, event)
     ON anomalies TO driftlock_meter;
+CREATE POLICY meter ON cap_settings TO driftlock_meter USING (true) WITH CHECK (true);
+GRANT SELECT ON cap_settings TO driftlock_meter;
 CREATE POLICY meter ON source_topics TO driftlock_meter USING (true) WITH CHECK (true);
 GRANT SELECT ON source_topics TO driftlock_meter;
+
+-- The API links an organization's first customer when its checkout begins.
+GRANT SELECT ON installation TO driftlock_api;
+CREATE POLICY api ON installation FOR SELECT TO driftlock_api USING (true);
+GRANT INSERT (id, organization_id, livemode, linked_at) ON billing_customers TO driftlock_api;

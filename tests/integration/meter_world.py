@@ -131,6 +131,7 @@ class make_world:  # noqa: N801 - a context manager
         customers = {}
         with psycopg.connect(self.database.url(), autocommit=True) as owner:
             owner.execute("UPDATE meter_hours SET state = 'frozen'")  # of an earlier world
+            owner.execute("UPDATE billing_customers SET unlinked_at = now()")
             owner.execute("INSERT INTO source_topics VALUES ('blocks', %s, now()) ON CONFLICT DO NOTHING", (BLOCKS_ID,))
             for organization_id in (uuid4() for _ in range(self.organizations)):
                 customer = gateway.ensure_customer(stripe, str(organization_id), "Org")

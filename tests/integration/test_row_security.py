@@ -126,7 +126,14 @@ def _insert(connection: psycopg.Connection, table: str, organization_id: uuid.UU
         "organization_id": organization_id,
         "ends_at": "2026-04-02 11:00:00+00",
         "sent_version": 0,
+        "held_at": None,
+        "held_for": None,
+        "first_failed_at": None,
+        "deadline_at": None,
+        "source": "list",
     }
+    if table == "billing_access":
+        known["state"] = "ok"
     columns = connection.execute(
         "SELECT column_name, data_type FROM information_schema.columns"
         " WHERE table_schema = 'public' AND table_name = %s AND is_nullable = 'NO'",
