@@ -35,6 +35,15 @@ CrashPoint = Callable[[str], None]
 STRIPE_IS_BACK = timedelta(seconds=30)
 
 
+class RefusedSubscription(DriftlockError):
+    """A subscription at Stripe that can't be booked here."""
+
+    def __init__(self, subscription_id: str, error: DriftlockError) -> None:
+        super().__init__(f"subscription {subscription_id}: {error}")
+        self.subscription_id = subscription_id
+        self.kind = "unknown_price" if isinstance(error, UnknownPrice) else "customer_conflict"
+
+
 @dataclass(frozen=True)
 class Applier:
     """What applying needs. The connection is in autocommit mode, as role driftlock_webhook."""
@@ -99,12 +108,9 @@ def _attempt(applier: Applier, event: Stored, now: datetime) -> Done:
 
 def _failed(connection: Connection, event: Stored, error: Exception, now: datetime, rng: random.Random) -> Done:
     said = " ".join(str(error).split())[:500]
-    if isinstance(error, UnknownPrice):
-        # Rings from the first time on: somebody pays for a plan that is none.
-        subject = event.object_id or event.id
-        raise_alarm(connection, Alarm("unknown_price", subject, f"{event.type} of {subject}: {said}"), now)
-    if isinstance(error, customers.CustomerConflict):
-        raise_alarm(connection, Alarm("customer_conflict", event.object_id or event.id, said), now)
+    if isinstance(error, RefusedSubscription):
+        # Rings from the first time on: somebody pays for what is not booked here.
+        raise_alarm(connection, Alarm(error.kind, error.subscription_id, said), now)
     dead = events.failed(connection, event, said, now, rng)
     if dead:
         raise_alarm(connection, Alarm("event_dead", event.id, f"{event.type} {event.object_id}: {said}"), now)
@@ -132,7 +138,8 @@ def _lock_object(connection: Connection, object_id: str) -> None:
 def apply_subscription(applier: Applier, subscription_id: str, now: datetime, hint: str = "") -> UUID:
     """Fetch a subscription and store it, its customer's link, its periods and what follows for access; whose it is.
 
-    `hint`: the organization that the checkout session named. The caller has a transaction.
+    `hint`: the organization that the checkout session named. The caller has a transaction. `RefusedSubscription` where its
+    price is of no plan, or its organization has another live one.
     """
     connection, stripe = applier.connection, applier.stripe
     _lock_object(connection, subscription_id)
@@ -140,9 +147,12 @@ def apply_subscription(applier: Applier, subscription_id: str, now: datetime, hi
     applier.crash("webhooks:after-fetch")
     _check_mode(stripe, found.livemode)
     began_at = invoices.at(found.started_at) or now
-    link = customers.resolve(connection, stripe, found.customer, found.organization_id or hint, began_at, now)
-    plans = subscriptions.plans_of(connection, stripe, found, now)
-    subscriptions.keep(connection, link, found, plans, now)
+    try:
+        link = customers.resolve(connection, stripe, found.customer, found.organization_id or hint, began_at, now)
+        plans = subscriptions.plans_of(connection, stripe, found, now)
+        subscriptions.keep(connection, link, found, plans, now)
+    except (UnknownPrice, customers.CustomerConflict) as error:
+        raise RefusedSubscription(subscription_id, error) from error
     clear(connection, "customer_conflict", subscription_id, now)
     dunning.refresh(connection, link.organization_id, now)
     return link.organization_id

@@ -205,10 +205,13 @@ def read_customer(at: Connection, customer_id: str) -> Customer:
 
 
 def list_events(at: Connection, since: int) -> Iterator[Mapping[str, Any]]:
-    """Events made since then (Stripe keeps 30 days), newest first, as their webhooks were sent."""
+    """Events made since then (Stripe keeps 30 days), newest first: what each says of itself, and its object's id."""
     with named():
         for event in at.client.v1.events.list({"created": {"gte": since}, "limit": 100}).auto_paging_iter():
-            yield event.to_dict()
+            shown = event.data.object
+            thing = {"id": shown["id"], "object": shown["object"]} if "id" in shown else {}
+            head = {"id": event.id, "object": "event", "type": event.type, "livemode": event.livemode}
+            yield {**head, "created": event.created, "data": {"object": thing}}
 
 
 def read_rejection(at: Connection, event_id: str) -> Rejection:

@@ -14,7 +14,7 @@ import psycopg
 from billing import accounts, applier, checkout, stripe_prices, usage, webhooks
 from billing import stripe_gateway as gateway
 from billing.access import Access, access
-from billing.applier import Applier, Done
+from billing.applier import Applier, CrashPoint, Done
 from billing.plans import plans
 from billing.stripe_objects import Session
 from billing.tenant import tenant
@@ -54,7 +54,7 @@ class StripeWorld:
         self.now += by
         self.fake.move(self.now)
 
-    def applier(self, crash: applier.CrashPoint = never) -> Applier:
+    def given(self, crash: CrashPoint = never) -> Applier:
         """Ours."""
         return Applier(self.hooks, self.stripe, lambda: self.now, random.Random(1), crash)
 
@@ -75,10 +75,10 @@ class StripeWorld:
         for event in self.fresh_events() if events is None else events:
             self.receive(event)
 
-    def apply(self, crash: applier.CrashPoint = never) -> list[Done]:
+    def apply(self, crash: CrashPoint = never) -> list[Done]:
         """Apply what is due."""
         done = []
-        given = self.applier(crash)
+        given = self.given(crash)
         while (one := applier.apply_next(given)) is not None:
             done.append(one)
             if one.became == "down":
@@ -89,7 +89,7 @@ class StripeWorld:
         """Deliver and apply what is new, and do what the clock brings."""
         self.deliver()
         done = self.apply()
-        applier.tick(self.applier())
+        applier.tick(self.given())
         return done
 
     def check_out(self, plan: str = "standard", **more: Any) -> Session:
