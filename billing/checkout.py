@@ -67,7 +67,7 @@ def start(
     """A checkout session for a paid plan; `urls`: where to after success, after leaving. Send the customer to its `url`.
 
     `key` (an Idempotency-Key of the caller) makes a repeated call give the same session. Without `promotion_code` the
-    customer may type one at Stripe. `CheckoutRefused`: unknown or free plan, a subscription that is alive, an unknown code.
+    customer may type one at Stripe. `CheckoutRefused`: a free plan, a subscription that is alive, an unknown code. `UnknownPlan`.
     """
     wanted = _paid(plan)
     found = account(connection, organization_id)
@@ -91,10 +91,7 @@ def start(
 
 
 def _paid(plan: str) -> Plan:
-    try:
-        wanted = latest(plan)
-    except KeyError:
-        raise CheckoutRefused(f"there is no plan {plan}") from None
+    wanted = latest(plan)
     if wanted.monthly_cents == 0:
         raise CheckoutRefused(f"plan {plan} costs nothing: nothing to check out")
     return wanted

@@ -262,7 +262,9 @@ def find_price(at: Connection, lookup_key: str) -> ShownPrice | None:
     """The price of a lookup key with what it costs, or None."""
     with named():
         for found in at.client.v1.prices.list({"lookup_keys": [lookup_key], "limit": 1, "expand": ["data.tiers"]}).data:
-            steps = [(t.up_to, t.unit_amount_decimal) for t in getattr(found, "tiers", None) or ()] or [(None, found.unit_amount_decimal)]
+            steps = [(t.up_to, t.unit_amount_decimal) for t in getattr(found, "tiers", None) or ()] or [
+                (None, found.unit_amount_decimal)
+            ]
             return ShownPrice(
                 found.id,
                 found.active,

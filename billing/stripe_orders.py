@@ -99,10 +99,7 @@ def change_at_period_end(at: Connection, of: Subscription, prices: Sequence[tupl
         else:
             made = at.client.v1.subscription_schedules.retrieve(of.schedule)
         present = made.phases[0]
-        kept: list[Any] = [
-            {"price": _price(item.price), **({"quantity": item.quantity} if item.quantity else {})}
-            for item in present["items"]
-        ]
+        kept: list[Any] = [{"price": _price(item.price), **_quantity(item)} for item in present["items"]]
         wanted: list[Any] = [
             {"price": price} if metered else {"price": price, "quantity": 1} for price, metered in prices
         ]
@@ -117,6 +114,11 @@ def change_at_period_end(at: Connection, of: Subscription, prices: Sequence[tupl
                 ],
             },
         )
+
+
+def _quantity(item: Any) -> dict[str, int]:
+    found = getattr(item, "quantity", None)
+    return {"quantity": found} if found else {}
 
 
 def _price(of: Any) -> str:

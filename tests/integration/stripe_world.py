@@ -119,23 +119,25 @@ class StripeWorld:
             return access(self.api, self.organization_id, self.now)
 
     def book(self, units: int, at: datetime | None = None) -> None:
-        """Enter a usage record as the sink does, of an episode that opened at `at`."""
-        self.booked += 1
-        record = AnomalyUsage(
-            usage_id=uuid4(),
-            organization_id=self.organization_id,
-            stream=f"s{self.booked}",
-            is_anomaly=True,
-            count=units,
-            calibrated=True,
-            occurred_at=int((at or self.now).timestamp() * 1000),
-            position=Position(topic_id=BLOCKS_ID, partition=0, frame=self.booked, event=0),
-            detector_version="test",
-        )
+        """Enter usage records as the sink does, of episodes that opened at `at`: 10,000 units are the most of a record."""
         arrived = int(self.now.timestamp() * 1000)
+        arrivals = []
+        for start in range(0, units, 10_000):
+            self.booked += 1
+            record = AnomalyUsage(
+                usage_id=uuid4(),
+                organization_id=self.organization_id,
+                stream=f"s{self.booked}",
+                is_anomaly=True,
+                count=min(10_000, units - start),
+                calibrated=True,
+                occurred_at=int((at or self.now).timestamp() * 1000),
+                position=Position(topic_id=BLOCKS_ID, partition=0, frame=self.booked, event=0),
+                detector_version="test",
+            )
+            arrivals.append(usage.Arrival(record, "usage-topic-id-0000000", 0, self.booked, arrived))
         with self.sink.transaction():
-            arrival = usage.Arrival(record, "usage-topic-id-0000000", 0, self.booked, arrived)
-            booked = usage.book(self.sink, [arrival], now=arrived)
+            booked = usage.book(self.sink, arrivals, now=arrived)
         assert "rejected" not in booked.fates, booked
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
