@@ -146,16 +146,28 @@ def apply_subscription(applier: Applier, subscription_id: str, now: datetime, hi
     found = objects.read_subscription(stripe, subscription_id)
     applier.crash("webhooks:after-fetch")
     _check_mode(stripe, found.livemode)
-    began_at = invoices.at(found.started_at) or now
     try:
-        link = customers.resolve(connection, stripe, found.customer, found.organization_id or hint, began_at, now)
-        plans = subscriptions.plans_of(connection, stripe, found, now)
-        subscriptions.keep(connection, link, found, plans, now)
+        try:
+            link = _keep(connection, stripe, found, hint, now)
+        except customers.CustomerConflict as conflict:
+            # What is known of the other one may be old: it is fetched too, and if it has ended, this one takes its place.
+            apply_subscription(applier, conflict.other, now)
+            link = _keep(connection, stripe, found, hint, now)
     except (UnknownPrice, customers.CustomerConflict) as error:
         raise RefusedSubscription(subscription_id, error) from error
     clear(connection, "customer_conflict", subscription_id, now)
     dunning.refresh(connection, link.organization_id, now)
     return link.organization_id
+
+
+def _keep(
+    connection: Connection, stripe: gateway.Connection, found: objects.Subscription, hint: str, now: datetime
+) -> customers.Link:
+    began_at = invoices.at(found.started_at) or now
+    link = customers.resolve(connection, stripe, found.customer, found.organization_id or hint, began_at, now)
+    plans = subscriptions.plans_of(connection, stripe, found, now)
+    subscriptions.keep(connection, link, found, plans, now)
+    return link
 
 
 def _apply_session(applier: Applier, session_id: str, now: datetime) -> None:

@@ -33,7 +33,11 @@ class NotLinked(DriftlockError):
 
 
 class CustomerConflict(DriftlockError):
-    """An organization has two customers, or two subscriptions, that are both alive."""
+    """An organization has two customers, or two subscriptions, that are both alive. `other` is the one known here."""
+
+    def __init__(self, message: str, other: str) -> None:
+        super().__init__(message)
+        self.other = other
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ def link(
         ).fetchone()
         if alive:
             raise CustomerConflict(
-                f"organization {organization_id} has customer {old} with subscription {alive[0]}: {customer_id} is refused"
+                f"organization {organization_id} has customer {old} with subscription {alive[0]}: {customer_id} is refused",
+                alive[0],
             )
         _freeze(connection, organization_id, old, now)
     connection.execute(

@@ -92,7 +92,7 @@ def read(said: Mapping[str, Any]) -> Event:
 
 def _object_id(said: Mapping[str, Any]) -> str | None:
     data = said.get("data")
-    thing = data.get("object") if isinstance(data, Mapping) else said.get("related_object")
+    thing = (data.get("object") if isinstance(data, Mapping) else None) or said.get("related_object")
     found = thing.get("id") if isinstance(thing, Mapping) else None
     return found if isinstance(found, str) and len(found) <= 255 else None
 
@@ -140,7 +140,7 @@ def take(connection: Connection, now: datetime) -> Stored | None:
     with connection.cursor(row_factory=class_row(Stored)) as cursor:
         return cursor.execute(
             f"SELECT {_COLUMNS} FROM stripe_events WHERE state = 'stored'"  # noqa: S608 names of our own
-            " AND (next_attempt_at IS NULL OR next_attempt_at <= %s) ORDER BY received_at, id LIMIT 1"
+            " AND (next_attempt_at IS NULL OR next_attempt_at <= %s) ORDER BY received_at, created_at, id LIMIT 1"
             " FOR UPDATE SKIP LOCKED",
             (now,),
         ).fetchone()

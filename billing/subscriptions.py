@@ -63,7 +63,9 @@ def keep(connection: Connection, link: Link, of: Subscription, plans: Plans, now
             (organization_id, of.id),
         ).fetchone()
         if other:
-            raise CustomerConflict(f"organization {organization_id} has subscription {other[0]}: {of.id} is refused")
+            raise CustomerConflict(
+                f"organization {organization_id} has subscription {other[0]}: {of.id} is refused", other[0]
+            )
     counts = of.status not in NEVER_BEGAN and not link.frozen
     began = _begins_at(connection, organization_id, of)
     if counts:

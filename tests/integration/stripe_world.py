@@ -18,6 +18,7 @@ from billing.applier import Applier, CrashPoint, Done
 from billing.plans import plans
 from billing.stripe_objects import Session
 from billing.tenant import tenant
+from pipeline.embedded.stripe_fake import rejections
 from schemas.models import AnomalyUsage, Position
 from tests.stack.database import Database
 from tests.stack.stripe import FakeStripe
@@ -66,7 +67,11 @@ class StripeWorld:
 
     def fresh_events(self) -> list[dict[str, Any]]:
         """What the fake recorded and was not delivered yet, oldest first."""
-        found = [e for e in [*self.fake.box.events, *self.fake.box.thin.values()] if e["id"] not in self.delivered]
+        found = [
+            e
+            for e in [*self.fake.box.events, *map(rejections.thin, self.fake.box.thin.values())]
+            if e["id"] not in self.delivered
+        ]
         self.delivered |= {e["id"] for e in found}
         return found
 
