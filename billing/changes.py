@@ -129,8 +129,10 @@ def _move(connection: Connection, organization_id: UUID, before: booking.Period,
     """Move billable units of hours at or after `at` from the period before to the one that now contains them."""
     first = at if hour_of(at) == at else hour_of(at) + HOUR
     rows = connection.execute(
-        "SELECT DISTINCT usage_id FROM ledger WHERE organization_id = %s AND kind = 'usage' AND disposition = 'billable'"
-        " AND meter_hour >= %s AND period_start = %s AND plan = %s ORDER BY usage_id",
+        # What an earlier move put there counts too: one customer ends, and another begins in the same instant.
+        "SELECT DISTINCT coalesce(corrects, usage_id) FROM ledger WHERE organization_id = %s AND disposition = 'billable'"
+        " AND kind IN ('usage', 'correction') AND units > 0 AND meter_hour >= %s AND period_start = %s AND plan = %s"
+        " ORDER BY 1",
         (organization_id, first, instant(before.starts_at), before.plan),
     ).fetchall()
     if not rows:
@@ -153,7 +155,9 @@ def _move(connection: Connection, organization_id: UUID, before: booking.Period,
 
 def _pair(stands: Entry, units: int, to: booking.Period, at: datetime, now: datetime) -> tuple[Entry, Entry]:
     """The correction that takes a record's units from where they stand, and the one that puts them into period `to`."""
-    name = f"{stands.organization_id}/{stands.corrects or stands.usage_id}/{milliseconds(at)}"
+    name = (
+        f"{stands.organization_id}/{stands.corrects or stands.usage_id}/{milliseconds(at)}/{to.plan}/{to.customer_id}"
+    )
     taken = replace(
         stands,
         kind="correction",
