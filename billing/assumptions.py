@@ -185,10 +185,9 @@ def _on_a_clock(ground: Ground, before: int = 0) -> Clocked:
 
 def _advance(clocked: Clocked, to: int) -> None:
     with named():
-        clocks = clocked.ground.at.client.v1.test_helpers.test_clocks
-        clocks.advance(clocked.clock, {"frozen_time": to})
+        clocked.ground.at.client.v1.test_helpers.test_clocks.advance(clocked.clock, {"frozen_time": to})
         for _ in range(60):
-            if clocks.retrieve(clocked.clock).status == "ready":
+            if clocked.ground.at.client.v1.test_helpers.test_clocks.retrieve(clocked.clock).status == "ready":
                 return
             clocked.ground.pause(5)
     raise gateway.StripeUnanswered("the test clock was not ready after five minutes")
