@@ -9,6 +9,7 @@
 | `hour_old` | a total that is not at Stripe after 30 days: from the 35th on only by hand |
 | `frozen_unsent` | a total of an unlinked customer that never reached Stripe: by hand |
 | `difference` | two of ledger, rollup, hours and Stripe that differ (reconcile.py), after two hours |
+| `credit_note_refused` | a credit note that Stripe refuses: by hand |
 | `invoice_held` | a draft that is held for 72 hours and still differs |
 | `restored` | the sender is locked after a restore |
 """

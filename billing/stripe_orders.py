@@ -155,3 +155,19 @@ def hold_invoice(at: Connection, invoice_id: str, *, hold: bool) -> bool:
         if hold and done.status != DRAFT:  # it became final just before: its collection goes on
             at.client.v1.invoices.update(invoice_id, {"auto_advance": True})
         return done.status == DRAFT
+
+
+def credit_note(at: Connection, invoice_id: str, cents: int, memo: str, key: str) -> str:
+    """The id of a credit note on a final invoice; `key` names it, in its metadata too."""
+    asked: Any = {"invoice": invoice_id, "amount": cents, "memo": memo[:5000], "metadata": {"credit": key}}
+    with named():
+        return str(at.client.v1.credit_notes.create(asked, {"idempotency_key": f"credit_note:{key}"}).id)
+
+
+def find_credit_note(at: Connection, invoice_id: str, key: str) -> str | None:
+    """The id of the credit note that `key` names, if the invoice has it: idempotency keys are forgotten after a day."""
+    with named():
+        for found in at.client.v1.credit_notes.list({"invoice": invoice_id, "limit": 100}).auto_paging_iter():
+            if found.metadata and "credit" in found.metadata and found.metadata["credit"] == key:
+                return str(found.id)
+    return None

@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
 
-from billing import differences
+from billing import credit_notes, differences
 from billing import meter as sender
 from billing import stripe_gateway as gateway
 from billing.differences import Result
@@ -31,6 +31,7 @@ OLDEST = Gauge("driftlock_meter_oldest_waiting_seconds", "Age of the oldest of t
 DIFFERING = Gauge("driftlock_reconcile_differences", "Totals that differ, by check: rings after two hours", ["check"])
 RINGING = Gauge("driftlock_reconcile_ringing", "Differences that are older than two hours: rings above 0")
 RECONCILED = Gauge("driftlock_reconcile_timestamp_seconds", "When totals were compared last: rings after three hours")
+CREDIT_NOTES = Counter("driftlock_meter_credit_notes_total", "Credit notes by what became of them", ["outcome"])
 FAILED = Counter(
     "driftlock_meter_failed_passes_total", "Passes that ended in an error of PostgreSQL or Stripe", ["error"]
 )
@@ -183,6 +184,8 @@ def _turn(
     rng: random.Random,
 ) -> bool:
     report = send_pass(connection, stripe, meter, clock, rng)
+    for outcome, count in credit_notes.issue_due(connection, stripe, clock(), rng, crash_point).items():
+        CREDIT_NOTES.labels(outcome).inc(count)
     status.failing = "Stripe does not answer" if report.down else ""
     now = clock()
     if not report.down and (status.reconciled_at is None or now - status.reconciled_at >= RECONCILE_EVERY):

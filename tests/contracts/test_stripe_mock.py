@@ -4,6 +4,7 @@ stripe-mock keeps no state and knows no ids; what is compared is method, path an
 by the fake while the gateway works through all of its functions, so that the fake can't drift into a dialect of its own.
 """
 
+import contextlib
 import inspect
 import re
 from collections.abc import Iterator, Sequence
@@ -106,6 +107,9 @@ def _of_the_applier(at: gateway.Connection, customer: str, subscription_id: str)
     (invoice, *_) = objects.list_invoices(at, customer, 1)
     objects.read_invoice(at, invoice.id)
     orders.hold_invoice(at, invoice.id, hold=True)
+    with contextlib.suppress(gateway.StripeRefused):  # it is a draft
+        orders.credit_note(at, invoice.id, 1, "false positive", "key")
+    assert orders.find_credit_note(at, invoice.id, "key") is None
     assert list(objects.list_events(at, 1)) != []
 
 

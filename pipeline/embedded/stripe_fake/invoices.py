@@ -34,6 +34,7 @@ CREDIT = p.fields(
         "reason": p.one_of("duplicate", "fraudulent", "order_change", "product_unsatisfactory"),
     },
 )
+CREDITS = p.fields(optional={**p.PAGE, "customer": p.text(), "invoice": p.text()})
 
 
 def graduated(tiers: list[Object], units: int) -> list[tuple[int, int]]:
@@ -251,3 +252,13 @@ def credit(box: Sandbox, given: dict[str, Any]) -> Object:
     made = box.add("credit_note", "cn", {**content, "currency": "usd", "status": "issued", "total": given["amount"]})
     events.record(box, "credit_note.created", made)
     return made
+
+
+def list_credits(box: Sandbox, given: dict[str, Any]) -> Object:
+    """Credit notes, newest first."""
+    found = [
+        note
+        for note in box.all("credit_note")
+        if given.get("invoice") in (None, note["invoice"]) and given.get("customer") in (None, note["customer"])
+    ]
+    return p.page(found, given, "/v1/credit_notes")

@@ -81,6 +81,7 @@ ROUTES = (
     Route("POST", "/v1/invoices/{id}", invoices.UPDATE, invoices.update),
     Route("POST", "/v1/invoices/{id}/pay", NONE, lambda box, one, _: collection.pay(box, one)),
     Route("POST", "/v1/credit_notes", invoices.CREDIT, invoices.credit),
+    Route("GET", "/v1/credit_notes", invoices.CREDITS, invoices.list_credits),
     Route("GET", "/v1/credit_notes/{id}", NONE, _retrieve("credit_note")),
     Route("POST", "/v1/checkout/sessions", checkout.CREATE, checkout.create),
     Route("GET", "/v1/checkout/sessions", checkout.LIST, checkout.listing),
