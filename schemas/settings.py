@@ -102,6 +102,7 @@ class Settings(BaseModel):
     mail_from: Annotated[str, Field(description="sender of our e-mails: an address, or Name <address>")] = (
         "DriftLock <billing@localhost>"
     )
+    operator_email: Annotated[str, Field(description="who is told by e-mail of alarms about money; empty: nobody")] = ""
     console_url: Annotated[str, Field(description="the console's address, for links in e-mails; empty: no links")] = ""
     resend_api_key: Annotated[SecretStr, Field(description="e-mail by Resend")] = SecretStr("")
     cors_origins: Annotated[str, Field(description="comma separated origins, never *")] = ""

@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from billing.actions import INSTALLATION
 from pipeline.alerts.message import message, sender_of
 from pipeline.alerts.wording import MAILED, words
 from pipeline.crash import crash_point
@@ -33,7 +34,8 @@ WITHOUT_ADDRESS = timedelta(hours=1)
 SERVER_SECONDS = 30.0
 
 _CLAIM = """
-SELECT o.id, o.kind, o.payload, o.created_at, o.attempts, coalesce(g.name, ''), g.billing_email
+SELECT o.id, o.kind, o.payload, o.created_at, o.attempts, coalesce(g.name, ''),
+    CASE WHEN o.organization_id = %(installation)s THEN %(operator)s::text ELSE g.billing_email END
 FROM outbox o LEFT JOIN organizations g ON g.id = o.organization_id
 WHERE o.delivered_at IS NULL AND o.kind = ANY(%(kinds)s) AND o.attempts < %(most)s
     AND (o.next_attempt_at IS NULL OR o.next_attempt_at <= %(now)s)
@@ -140,7 +142,9 @@ def deliver_due(
 
 def _deliver_one(connection: Connection, to: Server, now: datetime, rng: random.Random) -> Outcome | None:
     with connection.transaction():
-        found = connection.execute(_CLAIM, {"kinds": list(MAILED), "most": MOST_ATTEMPTS, "now": now}).fetchone()
+        asked = {"kinds": list(MAILED), "most": MOST_ATTEMPTS, "now": now}
+        whose = {"installation": INSTALLATION, "operator": to.settings.operator_email or None}
+        found = connection.execute(_CLAIM, {**asked, **whose}).fetchone()
         if found is None:
             return None
         row = Row(*found)
@@ -152,7 +156,10 @@ def _deliver_one(connection: Connection, to: Server, now: datetime, rng: random.
 
 def _try(to: Server, row: Row) -> tuple[Outcome, str]:
     if row.to is None:
-        return "no_address", "the organization has no billing_email: `driftlock billing email` sets it"
+        return (
+            "no_address",
+            "no address: `driftlock billing email` sets an organization's, OPERATOR_EMAIL that of alarms",
+        )
     try:
         to.send(row)
     except BadMessage as error:

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.export import dollars
 from schemas.notices import (
     KINDS,
+    AlarmRinging,
     BillingDunning,
     BillingPaymentFailed,
     BillingPlanChanged,
@@ -129,6 +130,11 @@ def _trial_ending(notice: BillingTrialEnding) -> Words:
     return Words("Your trial ends soon", (said,), (("Ends", _when(notice.ends_at)),), ("Go to billing", "/billing"))
 
 
+def _alarm(notice: AlarmRinging) -> Words:
+    facts = (("Alarm", f"{notice.kind} {notice.subject}"), ("Since", _when(notice.since)))
+    return Words("DriftLock: an alarm about money rings", (notice.said,), facts, ("Go to billing", "/billing"))
+
+
 _WORDING: Mapping[str, Callable[[Any], Words]] = MappingProxyType(
     {
         "usage.threshold": _threshold,
@@ -137,6 +143,7 @@ _WORDING: Mapping[str, Callable[[Any], Words]] = MappingProxyType(
         "billing.dunning": _dunning,
         "billing.plan_changed": _plan_changed,
         "billing.trial_ending": _trial_ending,
+        "alarm.ringing": _alarm,
     }
 )
 MAILED = tuple(_WORDING)

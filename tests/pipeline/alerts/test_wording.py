@@ -16,6 +16,7 @@ from schemas.errors import SettingsError
 from schemas.models import BadMessage
 from schemas.notices import (
     KINDS,
+    AlarmRinging,
     BillingDunning,
     BillingPaymentFailed,
     BillingPlanChanged,
@@ -59,6 +60,7 @@ ONE_OF_EACH: list[Notice] = [
     *(BillingDunning(was="ok", state=s, until=MS, **PAYMENT) for s in ("ok", "grace", "suspended", "cancelled")),
     BillingPlanChanged(organization_id=O, at=MS, was="standard", plan="growth", from_at=MS),
     BillingTrialEnding(organization_id=O, at=MS, plan="growth", ends_at=MS),
+    AlarmRinging(organization_id=O, at=MS, kind="difference", subject="R4 <x>", said="R4 <x>: 1 here, 2 there", since=MS),
 ]  # fmt: skip
 
 
