@@ -87,7 +87,7 @@ def apply_next(applier: Applier) -> Done | None:
 def _attempt(applier: Applier, event: Stored, now: datetime) -> Done:
     connection = applier.connection
     kind = objects.kind_of(event.type)
-    if not kind or event.object_id is None:
+    if not kind or (event.object_id is None and kind != "rejection"):
         events.mark(connection, event.id, "ignored", now)
         return Done(event, "ignored")
     try:
@@ -118,15 +118,13 @@ def _failed(connection: Connection, event: Stored, error: Exception, now: dateti
 
 
 def _apply(applier: Applier, kind: objects.Kind, event: Stored, now: datetime) -> None:
-    if event.object_id is None:
-        raise AssertionError("an event without an object is ignored before")
+    object_id = event.object_id or ""
     if kind == "subscription":
-        apply_subscription(applier, event.object_id, now)
+        apply_subscription(applier, object_id, now)
     elif kind == "session":
-        _apply_session(applier, event.object_id, now)
+        _apply_session(applier, object_id, now)
     elif kind == "invoice":
-        failed = event.type == "invoice.payment_failed"
-        apply_invoice(applier, event.object_id, now, failed=failed)
+        apply_invoice(applier, object_id, now, failed=event.type == "invoice.payment_failed")
     else:
         _apply_rejection(applier, event.id, now)
 
@@ -163,9 +161,10 @@ def apply_subscription(applier: Applier, subscription_id: str, now: datetime, hi
 def _keep(
     connection: Connection, stripe: gateway.Connection, found: objects.Subscription, hint: str, now: datetime
 ) -> customers.Link:
+    # Asks Stripe first: what follows locks the organization's books, and the usage sink would wait for Stripe.
+    plans = subscriptions.plans_of(connection, stripe, found, now)
     began_at = invoices.at(found.started_at) or now
     link = customers.resolve(connection, stripe, found.customer, found.organization_id or hint, began_at, now)
-    plans = subscriptions.plans_of(connection, stripe, found, now)
     subscriptions.keep(connection, link, found, plans, now)
     return link
 

@@ -5,7 +5,7 @@ A draft is held for at most 72 hours (Stripe's longest grace): then it goes on i
 and stays a draft for a person to decide if it would bill more. It rings in both cases.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -95,7 +95,13 @@ def _name(hour: HourTotals) -> str:
     return f"{hour.customer_id} {hour.hour:%Y-%m-%dT%H}Z"
 
 
-def follow_up(connection: Connection, stripe: gateway.Connection, result: Result, now: datetime) -> int:
+def follow_up(
+    connection: Connection,
+    stripe: gateway.Connection,
+    result: Result,
+    now: datetime,
+    crash: Callable[[str], None] = lambda _name: None,
+) -> int:
     """Ring, put hours in doubt, hold and release drafts, as the result says; how many differences ring now.
 
     `connection` is in autocommit mode, as role driftlock_meter.
@@ -107,7 +113,7 @@ def follow_up(connection: Connection, stripe: gateway.Connection, result: Result
         alarms.clear_others(connection, "difference", map(_subject, result.findings), now)
         reopen(connection, result.hours.differences, now)
     ringing = alarms.ringing(connection).get("difference", 0)
-    _hold(connection, stripe, now)
+    _hold(connection, stripe, now, crash)
     _release(connection, stripe, result, now)
     return ringing
 
@@ -116,7 +122,7 @@ def _subject(finding: Finding) -> str:
     return f"{finding.check} {finding.subject}"
 
 
-def _hold(connection: Connection, stripe: gateway.Connection, now: datetime) -> None:
+def _hold(connection: Connection, stripe: gateway.Connection, now: datetime, crash: Callable[[str], None]) -> None:
     """Hold every draft of an organization for which a difference rings."""
     for organization_id, invoice_id, why in connection.execute(
         "SELECT i.organization_id, i.id, min(a.said) FROM invoices_mirror i JOIN alarms a"
@@ -125,7 +131,7 @@ def _hold(connection: Connection, stripe: gateway.Connection, now: datetime) -> 
         " GROUP BY 1, 2 ORDER BY 2"
     ).fetchall():
         with connection.transaction():
-            invoices.hold(connection, stripe, organization_id, invoice_id, why, now)
+            invoices.hold(connection, stripe, organization_id, invoice_id, why, now, crash)
 
 
 def _release(connection: Connection, stripe: gateway.Connection, result: Result, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """The mirror of Stripe's invoices, its present state each time; a payment that failed is told, a differing draft held."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,18 +26,21 @@ def at(seconds: int | None) -> datetime | None:
 
 
 def mirror(connection: Connection, organization_id: UUID, invoice: Invoice, now: datetime) -> None:
-    """Store an invoice as it was just fetched."""
+    """Store an invoice as it was just fetched; whether it is held is what Stripe says."""
+    held = invoice.held and invoice.status == DRAFT
     connection.execute(
-        "INSERT INTO invoices_mirror (id, organization_id, customer_id, subscription_id, livemode, number, status,"
+        "INSERT INTO invoices_mirror AS i (id, organization_id, customer_id, subscription_id, livemode, number, status,"
         " currency, total_cents, amount_due_cents, period_start, period_end, hosted_url, fetched_at, billing_reason,"
-        " created_at, finalized_at, paid_at, next_payment_attempt, attempt_count, pdf_url)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " created_at, finalized_at, paid_at, next_payment_attempt, attempt_count, pdf_url, held_at, held_for)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (id) DO UPDATE SET number = excluded.number, status = excluded.status,"
         " total_cents = excluded.total_cents, amount_due_cents = excluded.amount_due_cents,"
         " period_start = excluded.period_start, period_end = excluded.period_end, hosted_url = excluded.hosted_url,"
         " fetched_at = excluded.fetched_at, finalized_at = excluded.finalized_at, paid_at = excluded.paid_at,"
         " next_payment_attempt = excluded.next_payment_attempt, attempt_count = excluded.attempt_count,"
-        " pdf_url = excluded.pdf_url",
+        " pdf_url = excluded.pdf_url,"
+        " held_at = CASE WHEN excluded.held_at IS NULL THEN NULL ELSE coalesce(i.held_at, excluded.held_at) END,"
+        " held_for = CASE WHEN excluded.held_at IS NULL THEN NULL ELSE coalesce(i.held_for, excluded.held_for) END",
         (
             invoice.id,
             organization_id,
@@ -59,6 +63,8 @@ def mirror(connection: Connection, organization_id: UUID, invoice: Invoice, now:
             at(invoice.next_attempt_at),
             invoice.attempts,
             invoice.pdf_url,
+            now if held else None,
+            "held at Stripe" if held else None,
         ),
     )
 
@@ -105,11 +111,21 @@ def hold_if_differing(
 
 
 def hold(
-    connection: Connection, stripe: Stripe, organization_id: UUID, invoice_id: str, why: str, now: datetime
+    connection: Connection,
+    stripe: Stripe,
+    organization_id: UUID,
+    invoice_id: str,
+    why: str,
+    now: datetime,
+    crash: Callable[[str], None] = lambda _name: None,
 ) -> bool:
-    """Keep a draft from becoming final, for a reason; False if it is final already."""
+    """Keep a draft from becoming final, for a reason; False if it is final already.
+
+    Held and not stored (we died): Stripe's own event of that change, or the resync, stores it.
+    """
     if not hold_invoice(stripe, invoice_id, hold=True):
         return False
+    crash("reconcile:after-hold-before-mark")
     done = connection.execute(
         "UPDATE invoices_mirror SET held_at = %s, held_for = %s, released_at = NULL WHERE id = %s AND held_at IS NULL",
         (now, why, invoice_id),

@@ -8,7 +8,11 @@ from billing.stripe_gateway import Connection, StripeMissing, named
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 """Statuses of a subscription that is over for good."""
-DRAFT, OPEN, PAID = "draft", "open", "paid"
+DRAFT = "draft"
+HOLD = "driftlock_hold"
+"""Key of an invoice's metadata: the draft is held by us."""
+REJECTIONS = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
+"""Types of thin events that tell of meter events taken and rejected later; the second names no meter."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Invoice:
     next_attempt_at: int | None = None
     hosted_url: str | None = None
     pdf_url: str | None = None
+    held: bool = False
     livemode: bool = False
 
 
@@ -95,8 +100,13 @@ def _id(of: Any) -> str | None:
     return None if of is None else of if isinstance(of, str) else str(of.id)
 
 
+def _said(of: Any, key: str) -> str:
+    """What an object's metadata says, or ''."""
+    return str(of.metadata[key] or "") if of.metadata and key in of.metadata else ""
+
+
 def _meta(of: Any) -> str:
-    return str(of.metadata["organization_id"] or "") if of.metadata and "organization_id" in of.metadata else ""
+    return _said(of, "organization_id")
 
 
 def subscription(of: Any) -> Subscription:
@@ -158,6 +168,7 @@ def _invoice(of: Any) -> Invoice:
         next_attempt_at=of.next_payment_attempt,
         hosted_url=of.hosted_invoice_url,
         pdf_url=of.invoice_pdf,
+        held=_said(of, HOLD) == "true" and not of.auto_advance,
         livemode=of.livemode,
     )
 
@@ -215,7 +226,7 @@ def list_events(at: Connection, since: int) -> Iterator[Mapping[str, Any]]:
 
 
 def read_rejection(at: Connection, event_id: str) -> Rejection:
-    """What a `v1.billing.meter.error_report_triggered` event reports: its webhook carries only the event's id."""
+    """What an event of `REJECTIONS` reports: its webhook carries only the event's id."""
     with named():
         event = at.client.v2.core.events.retrieve(event_id).to_dict()
     data, reason = event.get("data") or {}, (event.get("data") or {}).get("reason") or {}
@@ -245,7 +256,7 @@ def kind_of(event_type: str) -> Kind:
         return "invoice"
     if event_type == "checkout.session.completed":
         return "session"
-    return "rejection" if event_type == "v1.billing.meter.error_report_triggered" else ""
+    return "rejection" if event_type in REJECTIONS else ""
 
 
 def exists(at: Connection, customer: str) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from billing.stripe_gateway import Connection, Price, named
-from billing.stripe_objects import DRAFT, ENDED, Session, Subscription, session, subscription
+from billing.stripe_gateway import Connection, Price, StripeRefused, named
+from billing.stripe_objects import DRAFT, ENDED, HOLD, Session, Subscription, session, subscription
 
 
 def start_checkout(
@@ -149,12 +149,22 @@ def cancel_at_period_end(at: Connection, subscription_id: str, *, cancel: bool =
 
 
 def hold_invoice(at: Connection, invoice_id: str, *, hold: bool) -> bool:
-    """Keep a draft from becoming final by itself, or let it go on; False if it is no draft any more."""
-    with named():
-        done = at.client.v1.invoices.update(invoice_id, {"auto_advance": not hold})
-        if hold and done.status != DRAFT:  # it became final just before: its collection goes on
-            at.client.v1.invoices.update(invoice_id, {"auto_advance": True})
-        return done.status == DRAFT
+    """Keep a draft from becoming final by itself, or let it go on; False if it is no draft any more.
+
+    Its metadata says that it is us who hold it: so the mirror knows it, whenever we died.
+    """
+    try:
+        with named():
+            done = at.client.v1.invoices.update(invoice_id, _held(hold=hold))
+            if hold and done.status != DRAFT:  # it became final just before: its collection goes on
+                at.client.v1.invoices.update(invoice_id, _held(hold=False))
+            return done.status == DRAFT
+    except StripeRefused:  # of a paid or void one it can't be changed
+        return False
+
+
+def _held(*, hold: bool) -> Any:
+    return {"auto_advance": not hold, "metadata": {HOLD: "true" if hold else ""}}
 
 
 def credit_note(at: Connection, invoice_id: str, cents: int, memo: str, key: str) -> str:

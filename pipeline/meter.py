@@ -116,7 +116,7 @@ def reconcile_pass(
 ) -> Result:
     """Compare R1 to R6, and follow up: ring, put hours in doubt so that they are read and sent again, hold, release."""
     found = differences.compare(connection, stripe, meter, now, span=span, kafka=kafka, full=full)
-    ringing = differences.follow_up(connection, stripe, found, now)
+    ringing = differences.follow_up(connection, stripe, found, now, crash_point)
     for one in found.compared:
         DIFFERING.labels(one.check).set(len(one.findings))
     RINGING.set(ringing)

@@ -70,6 +70,7 @@ def test_any_fields_are_an_event_or_refused_in_one_line(fields: dict[str, Any]) 
         ("invoice.upcoming", ""),
         ("invoiceitem.created", ""),
         ("v1.billing.meter.error_report_triggered", "rejection"),
+        ("v1.billing.meter.no_meter_found", "rejection"),
         ("charge.refunded", ""),
     ],
 )

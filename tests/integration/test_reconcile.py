@@ -155,6 +155,28 @@ def test_a_known_difference_holds_the_draft_as_soon_as_it_is_made(world: StripeW
     assert world.rows("SELECT status, held_at FROM invoices_mirror WHERE id = %s", draft["id"]) == [("paid", None)]
 
 
+def test_a_hold_that_we_died_on_is_known_again_by_stripes_own_event(world: StripeWorld) -> None:
+    class Died(BaseException):
+        pass
+
+    def die(_name: str) -> None:
+        raise Died
+
+    draft = to_the_draft(world)
+    world.fake.form("POST", f"/v1/invoices/{draft['id']}", "auto_advance=false")
+    difference(world)
+    follow_up(world)
+    world.pass_time(2 * HOUR)
+    with pytest.raises(Died):
+        differences.follow_up(world.meter_role, world.stripe, compare(world), world.now, die)
+    assert world.rows("SELECT held_at FROM invoices_mirror WHERE id = %s", draft["id"]) == [(None,)]
+    world.settle()
+    assert world.rows("SELECT held_for FROM invoices_mirror WHERE id = %s", draft["id"]) == [("held at Stripe",)]
+    world.owner.execute("UPDATE usage_counters SET adjusted = adjusted - 1 WHERE billable > 0")
+    follow_up(world)
+    assert (draft["auto_advance"], draft["metadata"]) == (True, {})
+
+
 def test_a_ringing_difference_holds_a_draft_that_was_there_before(world: StripeWorld) -> None:
     draft = to_the_draft(world)
     # Held by hand at Stripe, so that it is still a draft when the difference rings two hours later.

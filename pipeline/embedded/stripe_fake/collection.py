@@ -28,7 +28,8 @@ def attempt(box: Sandbox, invoice: Object, at: int) -> bool:
         _stand(box, invoice, "past_due")
         return False
     invoice["status_transitions"]["paid_at"] = at
-    invoice.update(status="paid", amount_paid=invoice["total"], amount_remaining=0, next_payment_attempt=None)
+    paid = {"amount_paid": invoice["total"], "amount_remaining": 0, "next_payment_attempt": None}
+    invoice.update(status="paid", auto_advance=False, **paid)
     events.record(box, "invoice.paid", invoice)
     if not _owed(box, invoice):
         _stand(box, invoice, "active")

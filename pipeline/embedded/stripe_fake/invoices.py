@@ -206,6 +206,8 @@ def settle(box: Sandbox, now: int) -> int:
 def update(box: Sandbox, invoice_id: str, given: dict[str, Any]) -> Object:
     """Change an invoice: hold a draft (`auto_advance=false`) or let it go on; a final one may be changed so too."""
     invoice = box.get("invoice", invoice_id)
+    if "auto_advance" in given and invoice["status"] not in ("draft", "open"):
+        raise invalid("auto_advance", "Only draft and open invoices can be advanced automatically.")
     invoice["metadata"] = {k: v for k, v in {**invoice["metadata"], **given.pop("metadata", {})}.items() if v}
     invoice.update(given)
     box.due_at = 0
