@@ -25,7 +25,7 @@ GRACE = timedelta(days=7)
 _OWED = """
 SELECT i.id, i.amount_due_cents, coalesce(
     (SELECT min(e.created_at) FROM stripe_events e WHERE e.object_id = i.id AND e.type = 'invoice.payment_failed'),
-    CASE WHEN s.status IN ('past_due', 'unpaid') OR i.status = 'uncollectible' THEN i.finalized_at END)
+    CASE WHEN s.status IN ('past_due', 'unpaid', 'canceled') OR i.status = 'uncollectible' THEN i.finalized_at END)
 FROM invoices_mirror i LEFT JOIN subscriptions s ON s.id = i.subscription_id
 WHERE i.organization_id = %s AND i.status IN ('open', 'uncollectible') AND i.attempt_count > 0 AND i.amount_due_cents > 0
 ORDER BY i.id

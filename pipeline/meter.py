@@ -128,9 +128,15 @@ def reconcile_pass(
 
 
 def run_reconcile(
-    settings: Settings, stripe: gateway.Connection, stop: threading.Event, every: timedelta, span: timedelta
+    settings: Settings,
+    stripe: gateway.Connection,
+    stop: threading.Event,
+    every: timedelta,
+    span: timedelta,
+    *,
+    kafka: bool,
 ) -> None:
-    """Reconcile every so often, with Kafka; the ledger's every row once a day. Whatever is down is waited out."""
+    """Reconcile every so often, the ledger's every row once a day. Whatever is down is waited out."""
     telemetry.serve(settings, {})
     counted: datetime | None = None
     while not stop.is_set():
@@ -138,7 +144,7 @@ def run_reconcile(
         full = counted is None or now - counted >= timedelta(days=1)
         try:
             with connect_database(settings) as connection:
-                logs = usage_logs(settings)
+                logs = usage_logs(settings) if kafka else None
                 reconcile_pass(connection, stripe, find_meter(stripe), now, span=span, kafka=logs, full=full)
             counted = now if full else counted
         except (psycopg.Error, DriftlockError) as error:

@@ -54,7 +54,7 @@ def reconcile(
         telemetry.configure(settings, "reconcile")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stop.set())
-        meter.run_reconcile(settings, stripe, stop, timedelta(minutes=every), timedelta(hours=hours))
+        meter.run_reconcile(settings, stripe, stop, timedelta(minutes=every), timedelta(hours=hours), kafka=kafka)
         return 0
     now = meter.present() if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
     with meter.connect_database(settings) as connection:

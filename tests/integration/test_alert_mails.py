@@ -17,7 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from billing import outbox
+from billing import announce, outbox
 from billing.outbox import Letter
 from pipeline.alerts.delivery import MOST_ATTEMPTS, backlog, delay, deliver_due, server
 from pipeline.embedded.ports import LOOPBACK, free_ports
@@ -131,6 +131,16 @@ def test_each_row_is_mailed_once(world: World) -> None:
     assert body is not None
     assert "Acme &amp; Söhne" in body.get_content()
     assert len({mail["Message-ID"] for mail in world.inbox.mails}) == 2
+
+
+def test_an_alarm_goes_to_whoever_runs_this(world: World) -> None:
+    announce.tell_operator(world.owner, "difference", "R4 x", "R4 x: 1 here, 2 there", NOW, NOW)
+    announce.tell_operator(world.owner, "difference", "R4 x", "R4 x: 1 here, 3 there", NOW, NOW)  # the same: told once
+    assert world.deliver() == {"no_address": 1}
+    world.settings = world.settings.model_copy(update={"operator_email": "run@driftlock.test"})
+    assert world.deliver(NOW + timedelta(hours=1)) == {"delivered": 1}
+    (mail,) = world.inbox.mails
+    assert (mail["To"], "an alarm about money rings" in mail["Subject"]) == ("run@driftlock.test", True)
 
 
 def test_a_sender_that_dies_before_its_mark_sends_again_with_the_same_id(world: World) -> None:

@@ -122,6 +122,15 @@ def test_the_loop_applies_what_comes_and_stops_when_it_is_told(
         assert process.stop(child) == 0, process.tail(child.log)
 
 
+def test_reconciling_goes_on_and_stops_when_it_is_told(world: StripeWorld, database: Database, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pipeline.cli", "billing", "reconcile", "--every", "1", "--no-kafka"]
+    child = process.start("reconcile", argv, log=tmp_path / "r.log", env=environ(world, database), cwd=ROOT)
+    try:
+        wait(lambda: '"event": "reconciled"' in (tmp_path / "r.log").read_text(), 30, "a pass")
+    finally:
+        assert process.stop(child) == 0, process.tail(child.log)
+
+
 def test_what_is_set_wrong_is_one_line_and_exit_2(world: StripeWorld, database: Database) -> None:
     live = {"STRIPE_ALLOW_LIVE": "true", "STRIPE_API_KEY": "rk_live_notasecret"}  # pragma: allowlist secret
     cases: list[tuple[tuple[str, ...], dict[str, str]]] = [

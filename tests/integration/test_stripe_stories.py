@@ -11,6 +11,7 @@ from billing import stripe_gateway as gateway
 from billing import stripe_objects as objects
 from billing.checkout import CheckoutRefused
 from billing.meter import send_due_hours
+from billing.resync import resync
 from billing.tenant import tenant
 from schemas.errors import UnknownPlan
 from tests.integration.stripe_world import START, URLS, StripeWorld, stripe_world
@@ -123,6 +124,28 @@ def test_a_subscription_that_ends_leaves_the_free_plan(world: StripeWorld) -> No
     assert world.access().state == "ok"
     assert world.rows("SELECT plan FROM subscriptions WHERE ended_at IS NULL") == [("growth",)]
     assert world.rows("SELECT count(*) FROM billing_customers") == [(1,)]
+
+
+def test_a_subscription_that_ends_with_a_debt_hides_it_all_after_the_grace(world: StripeWorld) -> None:
+    world.check_out()
+    world.settle()
+    world.card(declined=True)
+    world.pass_time(HOUR)
+    world.fresh_events()  # nothing of it was heard: the state follows from what is fetched
+    (subscription,) = world.fake.box.all("subscription")
+    world.fake.form("DELETE", f"/v1/subscriptions/{subscription['id']}")
+    world.pass_time(2 * HOUR)
+    world.settle()
+    resync(world.given(), world.now - DAY)
+    assert (world.access().state, world.access().shown, world.access().owed_cents) == ("cancelled", True, 4900)
+    world.pass_time(7 * DAY)
+    assert (world.access().state, world.access().shown) == ("cancelled", False)
+    world.card(declined=False)
+    for invoice in world.fake.box.all("invoice"):
+        if invoice["status"] == "open":
+            world.fake.form("POST", f"/v1/invoices/{invoice['id']}/pay")
+    world.settle()
+    assert (world.access().state, world.access().shown) == ("cancelled", True)
 
 
 def test_an_upgrade_starts_a_period_and_late_news_of_it_moves_what_was_booked(world: StripeWorld) -> None:
