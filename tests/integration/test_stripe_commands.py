@@ -139,7 +139,7 @@ def test_what_is_set_wrong_is_one_line_and_exit_2(world: StripeWorld, database: 
         (("stripe", "trigger", "invoice.paid"), {"STRIPE_WEBHOOK_SECRETS": ""}),
         (("stripe", "trigger", "invoice.paid", "--url", "https://example.org/"), {}),
         (("stripe", "verify-assumptions"), live),
-        (("billing", "reconcile"), {"KAFKA_BROKERS": "127.0.0.1:9"}),
+        (("billing", "reconcile", "--no-kafka"), {"DATABASE_URL_METER": ""}),
     ]
     for words, more in cases:
         ended = run(world, database, *words, **more)
