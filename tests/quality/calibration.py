@@ -30,6 +30,11 @@ SEED = 5_003
 _LEAST = [int(np.ceil(-np.log2(level) * BIT)) for level in LEVELS]
 
 
+def nominal(level: float) -> float:
+    """Starts an event of a detector that is exactly right on independent events: one at the level after CALM above it."""
+    return float(level * (1 - level) ** CALM)
+
+
 @dataclass
 class Counted:
     """What was seen of one stream so far: events, starts by (level, eighth), units by setting, and where each level was last met."""
@@ -100,11 +105,13 @@ def outside(name: str, counted: Counted) -> list[str]:
     for k, level in enumerate(LEVELS):
         starts = counted.starts[k]
         low, _ = share_interval(int(starts.sum()), counted.events)
-        if level in BOUND and low > MOST * level:
-            said.append(f"{name}: at p <= {level:g} {starts.sum() / counted.events / level:.2f} times nominal")
+        if level in BOUND and low > MOST * nominal(level):
+            said.append(f"{name}: at p <= {level:g} {starts.sum() / counted.events / nominal(level):.2f} times nominal")
         ratio, low, high = _late(counted, k)
         if low > MOST or high < 1 / MOST:
-            said.append(f"{name}: at p <= {level:g} the last eighth has {ratio:.2f} times the rate of the first ({low:.2f} to {high:.2f})")
+            said.append(
+                f"{name}: at p <= {level:g} the last eighth has {ratio:.2f} times the rate of the first ({low:.2f} to {high:.2f})"
+            )
     return said
 
 
@@ -121,12 +128,15 @@ def table(name: str, counted: Counted) -> str:
         starts = int(counted.starts[k].sum())
         low, high = share_interval(starts, counted.events)
         ratio, early, late = _late(counted, k)
+        usual = nominal(level)
         rows.append(
-            f"  {level:>8g} {starts:>9,} {starts / counted.events / level:>10.3f} {low / level:>7.2f} to {high / level:>5.2f}"
+            f"  {level:>8g} {starts:>9,} {starts / counted.events / usual:>10.3f} {low / usual:>7.2f} to {high / usual:>5.2f}"
             f" {ratio:>20.2f} {early:>7.2f} to {late:>5.2f}"
         )
     per_million = {s: 1e6 * units / counted.events for s, units in counted.units.items()}
-    rows.append("  units per million events at sensitivity " + ", ".join(f"{s}: {u:.3g}" for s, u in per_million.items()))
+    rows.append(
+        "  units per million events at sensitivity " + ", ".join(f"{s}: {u:.3g}" for s, u in per_million.items())
+    )
     return "\n".join(rows)
 
 
@@ -148,7 +158,9 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=2_000_000, help="of each process")
     parser.add_argument("--processes", default=",".join(stationary.PROCESSES))
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--out", type=Path, help="a folder: calibration.jsonl, and calibration.png where matplotlib is there")
+    parser.add_argument(
+        "--out", type=Path, help="a folder: calibration.jsonl, and calibration.png where matplotlib is there"
+    )
     given = parser.parse_args()
     counts: dict[str, Counted] = {}
     for process in given.processes.split(","):

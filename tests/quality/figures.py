@@ -39,7 +39,9 @@ def read() -> Figures:
 
 def write(figures: Figures) -> None:
     """Replace the committed figures."""
-    FILE.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+    FILE.write_bytes(
+        orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    )
 
 
 def worse(part: Mapping[str, Mapping[str, Mapping[str, float]]], measured: Measured) -> list[str]:

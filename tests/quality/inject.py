@@ -131,9 +131,11 @@ def pair(usual: Profile, rng: Rng, event: Event) -> Event | None:
         for field, other in ((a, b), (b, a)):
             if field not in row or other not in row or row[other] not in _common(usual.values[other]):
                 continue
-            for put in _common(usual.values[field]):
-                if ((put, row[other]) if field == a else (row[other], put)) not in met:
-                    found.append((field, put))
+            found += [
+                (field, put)
+                for put in _common(usual.values[field])
+                if ((put, row[other]) if field == a else (row[other], put)) not in met
+            ]
     if not found:
         return None
     field, put = found[int(rng.integers(len(found)))]

@@ -151,7 +151,8 @@ def measure(anomalous: Bools, series: Sequence[str], answers: Answers) -> tuple[
             continue
         label, said = anomalous[members], answers.part(members)
         calm = quiet(label)
-        false += FalseStarts(*(int((starts(said.p, level) & calm).sum()) for level in (0.01, 0.001)), int(calm.sum()))
+        percent, permille = (int((starts(said.p, level) & calm).sum()) for level in (0.01, 0.001))
+        false += FalseStarts(percent, permille, int(calm.sum()))
         ranked = {"AP": average_precision(label, said.score), "ROC": roc_area(label, said.score)}
         rows.append({**ranked, **episodes(label, said)})
     row = {column: _mean([r[column] for r in rows]) for column in rows[0]}

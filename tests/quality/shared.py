@@ -20,7 +20,14 @@ def run(names: list[str] | None = None) -> dict[str, dict[str, Any]]:
     """Run the judge with our detector, its table going to standard output; what it measured, by stream."""
     with tempfile.TemporaryDirectory(prefix="driftlock-quality-") as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, str(JUDGE), "--command", " ".join([*scan_command(), "{file}"]), "--json", str(result)]
+        command = [
+            sys.executable,
+            str(JUDGE),
+            "--command",
+            " ".join([*scan_command(), "{file}"]),
+            "--json",
+            str(result),
+        ]
         done = subprocess.run([*command, *(["--streams", ",".join(names)] if names else [])], cwd=ROOT, check=False)
         if done.returncode or not result.is_file():
             raise NoAnswer(f"the judge at {JUDGE} ended with {done.returncode}")

@@ -6,6 +6,7 @@ A process and a seed give one stream, and a longer stream begins with the shorte
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +46,16 @@ def joined(parts: list[Part], gaps_ms: Longs, first_ms: int, first: int) -> Even
     columns = [(Pieces.of([p]), np.zeros(n, np.int64)) if isinstance(p, str) else p for p in parts]
     bases = np.cumsum([0, *(len(pieces.data) for pieces, _ in columns[:-1])])
     data = np.concatenate([pieces.data for pieces, _ in columns])
-    begins = np.column_stack([pieces.begins[i] + base for (pieces, i), base in zip(columns, bases, strict=True)]).ravel()
+    begins = np.column_stack(
+        [pieces.begins[i] + base for (pieces, i), base in zip(columns, bases, strict=True)]
+    ).ravel()
     lengths = np.column_stack([pieces.lengths[i] for pieces, i in columns]).ravel()
     ends = np.cumsum(lengths)
     index = np.repeat(begins - (ends - lengths), lengths) + np.arange(int(ends[-1]))
     offsets = np.r_[0, ends[len(columns) - 1 :: len(columns)]]
-    return Events(data[index], offsets, first_ms + np.cumsum(gaps_ms), np.zeros(n, np.uint64), lambda i: b"%d" % (first + i))
+    return Events(
+        data[index], offsets, first_ms + np.cumsum(gaps_ms), np.zeros(n, np.uint64), lambda i: b"%d" % (first + i)
+    )
 
 
 _BELOW_10_000 = Pieces.of([str(i) for i in range(10_000)])
@@ -136,7 +141,9 @@ _STATE_ACTS = Pieces.of([f"{job} {step}" for job in ("serve", "flush", "backup")
 
 def bursty(rng: Rng) -> Made:
     """Markov-modulated: three hidden states of 40 to 400 events in the mean, each with its own lines and its own rate."""
-    share = np.array([[0.1, 0.5, 0.3, 0.06, 0.01, 0.03], [0.05, 0.1, 0.75, 0.05, 0.02, 0.03], [0.02, 0.03, 0.9, 0.03, 0.01, 0.01]])
+    share = np.array(
+        [[0.1, 0.5, 0.3, 0.06, 0.01, 0.03], [0.05, 0.1, 0.75, 0.05, 0.02, 0.03], [0.02, 0.03, 0.9, 0.03, 0.01, 0.01]]
+    )
     bounds = np.cumsum(share, axis=1)
     stay, gap = np.array([400, 120, 40]), np.array([60, 15, 3])
     state, left = 0, 1
@@ -203,5 +210,5 @@ def lines(process: str, n: int, seed: int) -> list[bytes]:
     for events in blocks(process, n, seed):
         data = events.body.tobytes()
         at = events.offsets.tolist()
-        bodies += [data[a:b] for a, b in zip(at[:-1], at[1:], strict=True)]
+        bodies += [data[a:b] for a, b in pairwise(at)]
     return bodies

@@ -22,6 +22,8 @@ def rarity() -> Callable[[object], float]:
         nonlocal n
         n += 1
         found = miner.add_log_message(words(event)[:4000])
-        return -math.log2(max(1, found["cluster_size"] - 1) / n) + (1.0 if found["change_type"] == "cluster_created" else 0.0)
+        return -math.log2(max(1, found["cluster_size"] - 1) / n) + (
+            1.0 if found["change_type"] == "cluster_created" else 0.0
+        )
 
     return score

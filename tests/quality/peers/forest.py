@@ -16,8 +16,7 @@ def isolation(events: list[object]) -> list[float]:
     place = FIRST
     while place < len(events):
         forest = IsolationForest(n_estimators=64, random_state=1).fit(rows[max(0, place - LAST) : place])
-        upto = min(len(events), place + (place if place < EVERY else EVERY))
+        upto = min(len(events), place + (min(EVERY, place)))
         scores[place:upto] = -forest.score_samples(rows[place:upto])
         place = upto
     return [float(s) for s in scores]
-

@@ -12,7 +12,9 @@ ORDERS, SYMBOLS, CONTEXTS = 5, 1 << 20, 1 << 18
 
 
 @njit(cache=True)  # type: ignore[misc, untyped-decorator, unused-ignore]
-def _bits(data: NDArray[np.uint8], counts: NDArray[np.uint16], totals: NDArray[np.uint32], kinds: NDArray[np.uint16]) -> float:
+def _bits(
+    data: NDArray[np.uint8], counts: NDArray[np.uint16], totals: NDArray[np.uint32], kinds: NDArray[np.uint16]
+) -> float:
     """Bits of one event, learned byte by byte; counts [ORDERS, SYMBOLS] by hash of context and byte."""
     bits = 0.0
     hashes = np.zeros(ORDERS, np.uint64)
