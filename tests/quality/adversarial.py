@@ -73,10 +73,10 @@ def _web(rng: Rng, n: int = N) -> tuple[list[Event], list[float]]:
 
 
 def poisoning(rng: Rng) -> Made:
-    """An attacker's request, first once in 500 events, then ever more often, until it is a flood."""
+    """An attacker's request, usual from the start on in one of 500 events, then ever more often, until it is half of all."""
     events, times = _web(rng, 12_000)
-    for i in range(2000, 12_000):
-        share = 0.002 * 2 ** ((i - 2000) / 1250)
+    for i in range(12_000):
+        share = 0.002 * 2 ** max(0.0, (i - 2000) / 1250)
         if rng.random() < min(share, 0.5):
             events[i] = '10.9.9.9 [00:00:00] "POST /login HTTP/1.1" 401 88 "Firefox/141.0 (X11; Linux)"'
     return Made(events, times, 2000, 12_000)
@@ -157,7 +157,7 @@ def interleaved(rng: Rng) -> Made:
 
 
 CASES = (
-    Case("slow poisoning", "an attack that begins at 1 in 500 events and doubles every 1,250", "seen", "each step is small beside the last: the baseline learns it", poisoning),
+    Case("slow poisoning", "a request that is 1 in 500 events doubles every 1,250, up to one in two", "seen", "each step is small beside the last: the baseline learns it", poisoning),
     Case("imitation", "100 requests in 400 events, each a copy of a usual one", "seen", "no token is new: only their number is", imitation),
     Case("high-cardinality noise", "a random identifier in every line from now on", "seen", "it must be told once, as a change, and not again for each value", noise),
     Case("one huge event", "60,000 bytes of random words, once", "seen", "work on it is bounded, so most of it is one hash", huge),

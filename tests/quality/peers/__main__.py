@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--accept", action="store_true")
     given = parser.parse_args()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # the peers' own
-    known = figures.read()
+    found: dict[str, dict[str, float]] = {}
     peers = given.peers.split(",") if given.peers else list(PEERS)
     scorers: dict[str, Scorer] = {OURS: detector} | {p: partial(peer_scorer, given.python, p) for p in peers}
     try:
@@ -88,11 +88,14 @@ def main() -> int:
                 sys.stdout.write(line(f"  {name}", row) + "\n")
                 sys.stdout.flush()
                 if name != OURS:
-                    known["peers"].setdefault(stream.name, {})[name] = round(row["AP"], 4)
+                    found.setdefault(stream.name, {})[name] = round(row["AP"], 4)
     except DriftlockError as error:
         sys.stderr.write(f"quality-peers: {error}\n")
         return error.exit_code
     if given.accept:
+        known = figures.read()  # only now: a run takes long, and another may have been accepted meanwhile
+        for name, row in found.items():
+            known["peers"][name] = known["peers"].get(name, {}) | row
         figures.write(known)
     return 0
 
