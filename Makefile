@@ -84,7 +84,7 @@ calibration: $(BUILT)  ## false alarms on ten million events without anomalies; 
 	$(BIN)/python -m tests.quality.calibration --out .driftlock/quality
 
 picture: $(BUILT)  ## the README's picture anew: scan's plot of the recording in tests/recording/demo
-	$(BIN)/driftlock scan --event-field event --stream-field stream --time-field ts --plot detectors/scan.png \
+	$(BIN)/driftlock scan --event-field event --stream-field stream --time-field ts --plot tests/recording/scan.png \
 	  tests/recording/demo/events.jsonl.zst >/dev/null || [ $$? -eq 1 ]
 
 record: $(BUILT)  ## a new recording of the stack's own logs with real faults, into tests/recording
