@@ -7,15 +7,19 @@ tolerance; --accept writes what was measured instead.
 
 import argparse
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from pipeline.stack import recording
 from schemas.errors import DriftlockError
 from tests.quality import adversarial, everyday, figures, judge, shared
+from tests.quality.calibration import SENSITIVITIES
 from tests.quality.judge import Judged
-from tests.quality.labelled import RECORDINGS
+from tests.quality.labelled import RECORDINGS, Labelled
 from tests.recording import check, labels
 
+DEFAULT = 0.5
 OUT = judge.ROOT / ".driftlock" / "quality"
 
 
@@ -46,6 +50,29 @@ def by_case() -> dict[str, str]:
     outcomes = [adversarial.run(case) for case in adversarial.CASES]
     say(adversarial.table(outcomes))
     return {outcome.case.name: outcome.verdict for outcome in outcomes}
+
+
+def units(streams: Sequence[Labelled], judged: Sequence[Judged]) -> None:
+    """False units per million quiet events at each sensitivity, with the default budget."""
+    said = []
+    for sensitivity in SENSITIVITIES:
+        at = (
+            judged
+            if sensitivity == DEFAULT
+            else [judge.judge(s, partial(judge.detector, sensitivity=sensitivity)) for s in streams]
+        )
+        false, quiet = judge.false_units(at)
+        said.append(f"{sensitivity:g}: {1e6 * false / max(quiet, 1):.3g} ({false})")
+    say(f"false units per million of {quiet:,} quiet events at sensitivity {', '.join(said)}")
+
+
+def draw(judged: Sequence[Judged], file: Path) -> None:
+    """Curves of these streams, as a picture."""
+    from tests.quality import curves
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    curves.quality(judged, file)
+    say(f"curves: {file}")
 
 
 def say(line: str) -> None:
@@ -89,17 +116,18 @@ def measured(names: list[str], known: figures.Figures, out: Path, *, accept: boo
         cases = by_case()
         wrong += adversarial.changed(known["adversarial"], cases)
         new["adversarial"] = cases
+        units([one.stream for one in judged], judged)
         if shared.JUDGE.is_file():
             found = shared.rows(shared.run())
             wrong += figures.worse(known["shared"], found)
             new["shared"] = figures.accepted(known["shared"], found)
+            ours = [judge.judge(stream) for stream in shared.streams(list(found))]
+            wrong += shared.differing(found, ours)
+            units([one.stream for one in ours], ours)
+            draw(ours, out / "shared.png")
         else:
             say(f"the shared judge is not there ({shared.JUDGE.name}): its streams are not measured")
-    out.mkdir(parents=True, exist_ok=True)
-    from tests.quality import curves
-
-    curves.quality(judged, out / "quality.png")
-    say(f"curves: {out / 'quality.png'}")
+    draw(judged, out / "quality.png")
     if accept:
         figures.write(new)
         if not names:

@@ -15,7 +15,15 @@ import orjson
 
 from schemas.errors import DriftlockError
 from tests.quality.labelled import Labelled, write_unlabelled
-from tests.quality.measures import HIGHER_IS_BETTER, Answers, FalseStarts, measure, share_interval
+from tests.quality.measures import (
+    HIGHER_IS_BETTER,
+    Answers,
+    FalseStarts,
+    false_episodes,
+    measure,
+    parts,
+    share_interval,
+)
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = (*HIGHER_IS_BETTER, "kev/s")
@@ -43,9 +51,9 @@ def scan_command(sensitivity: float = 0.5) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", "scan", "--scores", "--sensitivity", str(sensitivity), *fields]
 
 
-def detector(stream: Labelled) -> tuple[Answers, float]:
+def detector(stream: Labelled, sensitivity: float = 0.5) -> tuple[Answers, float]:
     """The answers of `driftlock scan --scores`."""
-    lines, cpu = run(scan_command(), stream)
+    lines, cpu = run(scan_command(sensitivity), stream)
     rows = [orjson.loads(line) for line in lines]
     score, p = (np.array([r[column] for r in rows], np.float64) for column in ("score", "p_value"))
     if not (np.isfinite(score).all() and (p > 0).all() and (p <= 1).all()):
@@ -74,6 +82,16 @@ def judge(stream: Labelled, scorer: Scorer = detector) -> Judged:
     answers, cpu = scorer(stream)
     row, false = measure(stream.anomalous, stream.series, answers)
     return Judged(stream, {**row, "kev/s": len(stream.rows) / max(cpu, 1e-9) / 1000}, false, answers)
+
+
+def false_units(judged: Sequence[Judged]) -> tuple[int, int]:
+    """(reported episodes that touch nothing near a label, quiet events), over all series of all streams."""
+    found = [
+        false_episodes(label, said)
+        for one in judged
+        for label, said in parts(one.stream.anomalous, one.stream.series, one.answers)
+    ]
+    return sum(false for false, _ in found), sum(quiet for _, quiet in found)
 
 
 def heading(last: str = "") -> str:

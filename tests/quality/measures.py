@@ -5,7 +5,7 @@ and to which one. The definitions are those of the judge of detection.md, in cod
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,45 +111,58 @@ def quiet(anomalous: Bools) -> Bools:
     return ~near
 
 
+def _by_episode(answers: Answers) -> list[list[int]]:
+    members: dict[str, list[int]] = {}
+    for i in np.flatnonzero(answers.alarm).tolist():
+        members.setdefault(answers.episode[i] or f"event {i}", []).append(i)
+    return list(members.values())
+
+
+def false_episodes(anomalous: Bools, answers: Answers) -> tuple[int, int]:
+    """(reported episodes all of whose events are quiet, quiet events)."""
+    calm = quiet(anomalous)
+    return sum(bool(calm[i].all()) for i in _by_episode(answers)), int(calm.sum())
+
+
 def episodes(anomalous: Bools, answers: Answers) -> dict[str, float]:
     """Recall, precision and F1 over episodes, the median delay in events, and false episodes per 10,000 quiet events."""
     labelled = spans(anomalous, JOIN)
     alarms = np.flatnonzero(answers.alarm)
-    members: dict[str, list[int]] = {}
-    for i in alarms.tolist():
-        members.setdefault(answers.episode[i] or f"event {i}", []).append(i)
     delays = []
     for first, last in labelled:
         inside = alarms[(alarms >= first) & (alarms <= last)]
         if len(inside):
             delays.append(int(inside[0]) - first)
     recall = len(delays) / len(labelled) if labelled else math.nan
-    touching = [bool(anomalous[i].any()) for i in members.values()]
+    touching = [bool(anomalous[i].any()) for i in _by_episode(answers)]
     precision = float(np.mean(touching)) if touching else math.nan
     both = recall + (precision if touching else 0.0)
-    calm = quiet(anomalous)
-    false = sum(bool(calm[i].all()) for i in members.values())
+    false, calm = false_episodes(anomalous, answers)
     return {
         "recall": recall,
         "precision": precision,
         "F1": math.nan if not labelled else 2 * recall * precision / both if touching and both > 0 else 0.0,
         "delay": float(np.median(delays)) if delays else math.nan,
-        "per10k": 10_000 * false / int(calm.sum()) if calm.any() else math.nan,
+        "per10k": 10_000 * false / calm if calm else math.nan,
     }
 
 
-def measure(anomalous: Bools, series: Sequence[str], answers: Answers) -> tuple[dict[str, float], FalseStarts]:
-    """Every measure, a mean over the series where it is known; the first 15 % of a series (of a lone one, up to 500) are left out."""
+def parts(anomalous: Bools, series: Sequence[str], answers: Answers) -> Iterator[tuple[Bools, Answers]]:
+    """Labels and answers of each series without its first 15 %, or of a lone one without its first 500 or tenth."""
     names = np.array(series)
-    rows: list[dict[str, float]] = []
-    false = FalseStarts()
     alone = len(set(series)) == 1
     for name in dict.fromkeys(series):
         members = np.flatnonzero(names == name)
         members = members[min(500, len(members) // 10) if alone else int(0.15 * len(members)) :]
-        if not len(members):
-            continue
-        label, said = anomalous[members], answers.part(members)
+        if len(members):
+            yield anomalous[members], answers.part(members)
+
+
+def measure(anomalous: Bools, series: Sequence[str], answers: Answers) -> tuple[dict[str, float], FalseStarts]:
+    """Every measure, a mean over the series where it is known; the beginning of each is left out (`parts`)."""
+    rows: list[dict[str, float]] = []
+    false = FalseStarts()
+    for label, said in parts(anomalous, series, answers):
         calm = quiet(label)
         percent, permille = (int((starts(said.p, level) & calm).sum()) for level in (0.01, 0.001))
         false += FalseStarts(percent, permille, int(calm.sum()))

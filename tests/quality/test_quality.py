@@ -1,12 +1,16 @@
 """A small `make quality`: two everyday streams against their committed figures; and when a figure counts as fallen."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.quality import everyday, figures
-from tests.quality.judge import COLUMNS, NoAnswer, heading, judge, line, run
+from tests.quality import everyday, figures, shared
+from tests.quality.__main__ import measured
+from tests.quality.judge import COLUMNS, ROOT, NoAnswer, heading, judge, line, run
 from tests.quality.measures import HIGHER_IS_BETTER
 
 COMMITTED: dict[str, Any] = {"s": {"AP": {"value": 0.5, "tolerance": 0.02}, "delay": {"value": 10.0, "tolerance": 5}}}
@@ -50,6 +54,30 @@ def test_accepting_keeps_tolerances_and_leaves_out_what_is_unknown() -> None:
         "F1": {"value": 0.3, "tolerance": figures.TOLERANCE["F1"]},
     }
     assert new["other"] == COMMITTED["s"]
+
+
+def test_the_command_measures_draws_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert measured(["made_orders"], figures.read(), tmp_path, accept=False) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[0] == "made_orders"
+    assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+    better = figures.read()
+    better["own"]["made_orders"]["AP"]["value"] = 1.0
+    assert measured(["made_orders"], better, tmp_path, accept=False) == 1
+    assert "fell: made_orders: AP" in capsys.readouterr().err
+
+
+def test_an_unknown_stream_is_one_line_and_exit_code_two() -> None:
+    command = [sys.executable, "-m", "tests.quality", "--streams", "nosuch"]
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, timeout=60)
+    assert done.returncode == 2
+    assert b"no such stream: nosuch" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_our_judge_is_held_to_the_shared_one() -> None:
+    one = judge(everyday.stream("made_orders"))
+    assert shared.differing({"made_orders": dict(one.row)}, [one]) == []
+    assert len(shared.differing({"made_orders": {**one.row, "AP": 0.1}}, [one])) == 1
 
 
 def test_the_best_peer_is_named() -> None:

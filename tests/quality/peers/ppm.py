@@ -1,4 +1,4 @@
-"""Prediction by partial matching over bytes (Cleary and Witten, 1984; escape C, orders 4 to 0): bits a byte of an event."""
+"""Prediction by partial matching over bytes (escape method C, Moffat, 1990; orders 4 to 0): bits a byte of an event."""
 
 from collections.abc import Callable
 
