@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from tests.quality.calibration import EIGHTHS, LEVELS, Counted, nominal
 from tests.quality.judge import Judged
-from tests.quality.measures import quiet, share_interval, starts
+from tests.quality.measures import parts, quiet, share_interval, starts
 
 _MARKERS = "osD^vP*X"
+LEAST = 1000
+"""Quiet events from which on a stream's false starts are drawn."""
 
 
 def calibration(counts: Mapping[str, Counted], file: Path) -> None:
@@ -52,35 +55,33 @@ def calibration(counts: Mapping[str, Counted], file: Path) -> None:
 
 def quality(judged: Sequence[Judged], file: Path) -> None:
     """Precision over recall of each stream's events, and how often quiet events start at or below a p-value."""
-    figure = Figure(figsize=(9, 4.2), dpi=90, layout="constrained")
+    figure = Figure(figsize=(9, 4.8), dpi=90, layout="constrained")
     ranking, calm = figure.subplots(1, 2)
+    levels = np.logspace(-4, -1.7, 12)
     for number, one in enumerate(judged):
-        label, score, p = one.stream.anomalous, one.answers.score, one.answers.p
+        label, score = one.stream.anomalous, one.answers.score
         order = np.argsort(-score, kind="stable")
         hits = np.cumsum(label[order])
         kept = np.unique(np.linspace(0, len(hits) - 1, 600).astype(int))
-        ranking.plot(
-            hits[kept] / max(1, hits[-1]),
-            hits[kept] / (kept + 1),
-            linewidth=1,
-            label=f"{one.stream.name} (AP {one.row['AP']:.2f})",
-        )
-        within = quiet(label)
-        if within.sum() > 1000:
-            levels = np.logspace(-4, -1, 13)
-            rate = [float((starts(p, level) & within).sum() / within.sum()) for level in levels]
-            calm.plot(
-                levels,
-                rate,
-                marker=_MARKERS[number % len(_MARKERS)],
-                markersize=3,
-                linewidth=0.8,
-                label=one.stream.name,
-            )
-    levels = np.logspace(-4, -1, 40)
+        name, colour = f"{one.stream.name} (AP {one.row['AP']:.2f})", f"C{number % 10}"
+        ranking.plot(hits[kept] / max(1, hits[-1]), hits[kept] / (kept + 1), linewidth=1, color=colour, label=name)
+        rates, quiet_events = quiet_starts(one, levels)
+        if quiet_events >= LEAST:
+            calm.plot(levels, rates, marker=_MARKERS[number % len(_MARKERS)], markersize=3, linewidth=0.8, color=colour)
     calm.plot(levels, [nominal(level) for level in levels], color="#888888", linestyle="--", label="nominal")
     ranking.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    ranking.legend(fontsize=6.5)
-    calm.set(xscale="log", yscale="log", xlabel="p-value", ylabel="starts per quiet event")
-    calm.legend(fontsize=6.5)
+    calm.set(xscale="log", xlabel="p-value", ylabel="starts per quiet event")
+    calm.set_yscale("symlog", linthresh=1e-5)
+    calm.set_ylim(0, None)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=6.5)
     figure.savefig(file, metadata={"Software": "driftlock"})
+
+
+def quiet_starts(one: Judged, levels: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """(float64[k]: starts per quiet event at each level, quiet events), each series by itself."""
+    counts, events = np.zeros(len(levels)), 0
+    for label, said in parts(one.stream.anomalous, one.stream.series, one.answers):
+        within = quiet(label)
+        counts += [int((starts(said.p, level) & within).sum()) for level in levels]
+        events += int(within.sum())
+    return counts / max(1, events), events

@@ -1,12 +1,14 @@
 """How starts are counted, when a band is left, and a small run of what `make calibration` does at length."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.detector import BIT, Controls
-from tests.quality import calibration, measures
+from tests.quality import calibration, curves, measures
 from tests.quality.calibration import EIGHTHS, LEVELS, Counted, count, nominal, outside, pooled, table
 from tests.quality.measures import share_interval
 
@@ -40,6 +42,15 @@ def test_a_band_is_left_when_the_interval_lies_beyond_it() -> None:
     assert "much: at p <= 0.0001 4.0" in much
     (late,) = outside("late", _counted([10_000, 1800, 200, 16], last=4000))
     assert "the last eighth has" in late
+
+
+def test_the_curves_are_drawn(tmp_path: Path) -> None:
+    rows = {"one": _counted([10_000, 1800, 200, 16]), "none": _counted([0, 0, 0, 0])}
+    for counted in rows.values():
+        counted.units = {"0": 0, "1": 500, "default": 3}
+    curves.calibration(rows, tmp_path / "calibration.png")
+    assert (tmp_path / "calibration.png").read_bytes().startswith(b"\x89PNG")
+    assert '"process":"one"' in calibration.as_json("one", rows["one"])
 
 
 @pytest.mark.parametrize("process", ["skewed"])
