@@ -51,6 +51,7 @@ def differing(measured: Mapping[str, Mapping[str, float]], judged: Sequence[Judg
         for one in judged
         for name, value in measured[one.stream.name].items()
         if name in HIGHER_IS_BETTER
+        and not math.isnan(value)
         and not math.isclose(one.row.get(name, math.nan), value, rel_tol=1e-9, abs_tol=1e-12)
     ]
 

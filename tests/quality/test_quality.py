@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,22 @@ import pytest
 
 from tests.quality import everyday, figures, shared
 from tests.quality.__main__ import measured
-from tests.quality.judge import COLUMNS, ROOT, NoAnswer, heading, judge, line, run
+from tests.quality.judge import COLUMNS, ROOT, Judged, NoAnswer, heading, judge, line, run
 from tests.quality.measures import HIGHER_IS_BETTER
 
 COMMITTED: dict[str, Any] = {"s": {"AP": {"value": 0.5, "tolerance": 0.02}, "delay": {"value": 10.0, "tolerance": 5}}}
+
+
+@cache
+def once(name: str) -> Judged:
+    return judge(everyday.stream(name))
 
 
 @pytest.mark.parametrize("name", everyday.SMALL)
 def test_no_figure_fell(name: str) -> None:
     known = figures.read()["own"]
     assert name in known, "run `make quality-accept`"
-    judged = judge(everyday.stream(name))
+    judged = once(name)
     assert figures.worse(known, {name: judged.row}) == []
     assert judged.row["AP"] > 2 * judged.stream.anomalous.mean(), "no better than chance: the figures say nothing"
 
@@ -75,7 +81,7 @@ def test_an_unknown_stream_is_one_line_and_exit_code_two() -> None:
 
 
 def test_our_judge_is_held_to_the_shared_one() -> None:
-    one = judge(everyday.stream("made_orders"))
+    one = once("made_orders")
     assert shared.differing({"made_orders": dict(one.row)}, [one]) == []
     assert len(shared.differing({"made_orders": {**one.row, "AP": 0.1}}, [one])) == 1
 
