@@ -48,7 +48,8 @@ def test_a_peer_sees_no_future_and_no_other_series() -> None:
 
 def test_features_are_of_fixed_width_and_read_objects_by_path() -> None:
     event = {"a": {"b": 3.5, "c": "x y"}, "ok": True}
-    assert features.words(event) == ".a.b 3.5 .a.c x y .ok True"
+    assert features.words(event) == ".a.c=x y"
+    assert features.words("one\ntwo") == "one two"
     assert list(features.numbers(event)) == [(".a.b", 3.5)]
     assert features.hashed(event, 16).shape == (16,)
     assert features.hashed("GET /a 200", 16).sum() == 3

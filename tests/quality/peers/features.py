@@ -17,11 +17,19 @@ def text(event: object) -> str:
     return event if isinstance(event, str) else orjson.dumps(event).decode()
 
 
-def words(event: object, path: str = "") -> str:
-    """The event as words with spaces between, which a miner of templates needs: an object as path and value in turn."""
+def words(event: object) -> str:
+    """The event as words with spaces between, which a miner of templates needs; of an object path=value of each string."""
+    if isinstance(event, str):
+        return event.replace("\n", " ")
+    return " ".join(f"{path}={value}".replace("\n", " ") for path, value in _strings(event))
+
+
+def _strings(event: object, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(event, dict):
-        return " ".join(words(value, f"{path}.{key}") for key, value in event.items())
-    return f"{path} {event}" if path else str(event).replace("\n", " ")
+        for key, value in event.items():
+            yield from _strings(value, f"{path}.{key}")
+    elif isinstance(event, str):
+        yield path, event
 
 
 def numbers(event: object, path: str = "") -> Iterator[tuple[str, float]]:
