@@ -130,8 +130,9 @@ def measured(names: list[str], known: figures.Figures, out: Path, *, accept: boo
     draw(judged, out / "quality.png")
     if accept:
         figures.write(new)
+        figures.put("average precision", figures.average_precisions(new))
         if not names:
-            adversarial.write_readme()
+            figures.put("adversarial", adversarial.table([adversarial.run(case) for case in adversarial.CASES]))
         say("accepted: tests/quality/figures.json")
         return 0
     for line in wrong:

@@ -8,7 +8,6 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import orjson
@@ -17,13 +16,11 @@ from detectors.detector import BIT, Controls, EpisodeUpdate
 from pipeline.scan.offline import Scan, batches, score_batch
 from pipeline.scan.parse import DEFAULT_STREAM, Fields
 from pipeline.scan.read import Line
-from tests.quality import bases, stationary
+from tests.quality import bases, figures, stationary
 from tests.quality.bases import Rng
 from tests.quality.labelled import Event
 
 SEED = 6_007
-BEGINS, ENDS = "<!-- adversarial: made by `make quality-accept` -->", "<!-- end -->"
-README = Path(__file__).with_name("README.md")
 N = 6000
 AT = 4000
 """Events of most cases, and the one at which something is done."""
@@ -231,21 +228,12 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(rows)
 
 
-def write_readme() -> None:
-    """Put the table into README.md, between its marks."""
-    text = README.read_text("utf-8")
-    head, rest = text.split(BEGINS)
-    _, tail = rest.split(ENDS)
-    made = table([run(case) for case in CASES])
-    README.write_text(f"{head}{BEGINS}\n{made}\n{ENDS}{tail}", "utf-8")
-
-
 def main() -> int:
     """Print the table, or write it into README.md."""
     parser = argparse.ArgumentParser(prog="python -m tests.quality.adversarial", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--write", action="store_true", help="into README.md")
     if parser.parse_args().write:
-        write_readme()
+        figures.put("adversarial", table([run(case) for case in CASES]))
     else:
         sys.stdout.write(table([run(case) for case in CASES]) + "\n")
     return 0

@@ -162,6 +162,10 @@ def main() -> int:
         "--out", type=Path, help="a folder: calibration.jsonl, and calibration.png where matplotlib is there"
     )
     given = parser.parse_args()
+    if given.out:  # before minutes of work: a run must not fail for want of a library or a folder at its end
+        from tests.quality import curves
+
+        given.out.mkdir(parents=True, exist_ok=True)
     counts: dict[str, Counted] = {}
     for process in given.processes.split(","):
         if process not in stationary.PROCESSES:
@@ -176,9 +180,6 @@ def main() -> int:
     for line in left:
         sys.stderr.write(f"outside its band: {line}\n")
     if given.out:
-        from tests.quality import curves
-
-        given.out.mkdir(parents=True, exist_ok=True)
         rows = {**counts, "all": together}
         (given.out / "calibration.jsonl").write_text("".join(as_json(n, c) + "\n" for n, c in rows.items()), "utf-8")
         curves.calibration(rows, given.out / "calibration.png")

@@ -14,6 +14,7 @@ import orjson
 from tests.quality.measures import HIGHER_IS_BETTER
 
 FILE = Path(__file__).with_name("figures.json")
+README = Path(__file__).with_name("README.md")
 TOLERANCE = {
     "AP": 0.02,
     "ROC": 0.02,
@@ -67,6 +68,31 @@ def accepted(part: Mapping[str, Mapping[str, Mapping[str, float]]], measured: Me
             if name in TOLERANCE and not math.isnan(value)
         }
     return new
+
+
+def average_precisions(figures: Figures) -> str:
+    """Our average precision on each stream beside the peers', as a table of Markdown; the best of a line in bold."""
+    peers = sorted({name for row in figures["peers"].values() for name in row})
+    rows = [f"| stream | driftlock | {' | '.join(peers)} |", f"| --- |{' ---: |' * (len(peers) + 1)}"]
+    for stream, row in {**figures["own"], **figures["shared"]}.items():
+        values = [row["AP"]["value"], *(figures["peers"].get(stream, {}).get(peer, math.nan) for peer in peers)]
+        best = max(v for v in values if not math.isnan(v))
+        cells = ["-" if math.isnan(v) else f"**{v:.3f}**" if v == best else f"{v:.3f}" for v in values]
+        rows.append(f"| {stream} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def put(what: str, made: str) -> None:
+    """Put what was made into README.md, between the marks of that name."""
+    README.write_text(put_into(README.read_text("utf-8"), what, made), "utf-8")
+
+
+def put_into(text: str, what: str, made: str) -> str:
+    """The text with another content between the marks of that name; ValueError where there are none."""
+    begins, ends = (f"<!-- {word} {what} -->" for word in ("begin", "end"))
+    head, rest = text.split(begins)
+    _, tail = rest.split(ends)
+    return f"{head}{begins}\n{made}\n{ends}{tail}"
 
 
 def best_peer(figures: Figures, stream: str) -> str:

@@ -86,6 +86,18 @@ def test_our_judge_is_held_to_the_shared_one() -> None:
     assert len(shared.differing({"made_orders": {**one.row, "AP": 0.1}}, [one])) == 1
 
 
+def test_the_readme_has_the_committed_average_precisions() -> None:
+    text = figures.README.read_text("utf-8")
+    assert figures.put_into(text, "average precision", figures.average_precisions(figures.read())) == text
+
+
+def test_what_is_put_into_a_text_replaces_what_was_there() -> None:
+    text = "a\n<!-- begin x -->\nold\n<!-- end x -->\nb"
+    assert figures.put_into(text, "x", "new") == "a\n<!-- begin x -->\nnew\n<!-- end x -->\nb"
+    with pytest.raises(ValueError, match="not enough values"):
+        figures.put_into(text, "y", "new")
+
+
 def test_the_best_peer_is_named() -> None:
     known = {"peers": {"s": {"one": 0.1, "two": 0.25}}}
     assert figures.best_peer(known, "s") == "0.250 two"

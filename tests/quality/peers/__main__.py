@@ -97,6 +97,7 @@ def main() -> int:
         for name, row in found.items():
             known["peers"][name] = known["peers"].get(name, {}) | row
         figures.write(known)
+        figures.put("average precision", figures.average_precisions(known))
     return 0
 
 

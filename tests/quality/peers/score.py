@@ -13,6 +13,7 @@ import orjson
 Scorer = Callable[[], Callable[[object], float]]
 PEERS = {
     "Drain3 rarity": ("drain", "rarity"),
+    "Drain3 strict": ("drain", "strict"),
     "half-space trees": ("trees", "half_space"),
     "isolation forest": ("forest", "isolation"),
     "zstd ratio z-score": ("ratio", "zstd_ratio"),
