@@ -3,11 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-postgres test-contracts check components bench record lock clean
+.PHONY: help venv demo test test-kills test-postgres test-free test-contracts check components bench record picture lock clean
+.PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
 BUILT := .venv/.built
 PYTEST := $(BIN)/python -m pytest
+PEERS := .driftlock/peers
+COMPILE := --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11
 # What rests on PostgreSQL's own behaviour: run on its second version too.
 ON_POSTGRES := $(addprefix tests/integration/test_,migrations.py row_security.py usage_booking.py)
 
@@ -39,6 +42,9 @@ test-kills: $(BUILT)  ## the full matrix of kills
 test-postgres: $(BUILT)  ## what rests on PostgreSQL's own behaviour, on Debian's version
 	DRIFTLOCK_POSTGRES=debian $(PYTEST) $(ON_POSTGRES)
 
+test-free: $(BUILT)  ## ten million usage records that are no anomaly: 0 units, 0 calls to Stripe
+	$(BIN)/python -m tests.integration.not_anomalies
+
 test-contracts: $(BUILT)  ## the laws that every provider, version and implementation must pass
 	$(PYTEST) tests/contracts
 	$(MAKE) --no-print-directory test-postgres
@@ -49,9 +55,10 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/mypy
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.floats
 	git ls-files -z | xargs -0 $(BIN)/codespell
 	$(BIN)/driftlock generate --check
-	git ls-files -z | grep -zvE '^(requirements\.lock|pipeline/embedded/kafka\.sha256|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
+	git ls-files -z | grep -zvE '^((tests/quality/peers/)?requirements\.lock|pipeline/embedded/kafka\.sha256|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
 
 components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock (into DRIFTLOCK_CACHE)
 	$(BIN)/python -m pipeline.embedded.components
@@ -59,13 +66,37 @@ components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, s
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
 	$(BIN)/python -m tests.benchmarks
 
+quality: $(BUILT)  ## how well anomalies are found, beside peers and committed figures; fails where one fell
+	$(BIN)/python -m tests.quality
+
+quality-accept: $(BUILT)  ## the same, and what was measured becomes the committed figures
+	$(BIN)/python -m tests.quality --accept
+
+quality-peers: $(BUILT) $(PEERS)/.built  ## the peers and ours on the same streams, from an environment of the peers' own
+	$(BIN)/python -m tests.quality.peers --python $(PEERS)/bin/python
+
+quality-peers-lock:  ## the peers' lock anew, by uv
+	@uv=$$(command -v uv || command -v $(BIN)/uv) || { echo "make $@ needs uv: .venv/bin/pip install uv" >&2; exit 2; }; \
+	cd tests/quality/peers && $$uv pip compile requirements.in $(COMPILE) --output-file requirements.lock
+
+$(PEERS)/.built: tests/quality/peers/requirements.lock $(BUILT)
+	[ -x $(PEERS)/bin/python ] || $(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/quality/peers/requirements.lock
+	@touch $@
+
+calibration: $(BUILT)  ## false alarms on ten million events without anomalies; fails outside a band
+	$(BIN)/python -m tests.quality.calibration --out .driftlock/quality
+
+picture: $(BUILT)  ## the README's picture anew: scan's plot of the recording in tests/recording/demo
+	$(BIN)/driftlock scan --event-field event --stream-field stream --time-field ts --plot tests/recording/scan.png \
+	  tests/recording/demo/events.jsonl.zst >/dev/null || [ $$? -eq 1 ]
+
 record: $(BUILT)  ## a new recording of the stack's own logs with real faults, into tests/recording
 	$(BIN)/python -m tests.recording
 
 lock: $(BUILT)  ## requirements.lock anew from pyproject.toml, by uv
 	@uv=$$(command -v uv || command -v $(BIN)/uv) || { echo "make lock needs uv: .venv/bin/pip install uv" >&2; exit 2; }; \
-	$$uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --universal \
-	  --python-version 3.11 --all-extras --output-file requirements.lock
+	$$uv pip compile pyproject.toml $(COMPILE) --all-extras --output-file requirements.lock
 
 clean:  ## remove what was built here; the cache of components stays
 	rm -rf .venv .driftlock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

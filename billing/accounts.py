@@ -6,9 +6,10 @@ from uuid import UUID
 
 import psycopg
 
-from billing.periods import hour_of, period_at
-from billing.plans import Plan, latest
-from schemas.errors import PlanChanged
+from billing import ledger
+from billing.changes import start_period
+from billing.periods import hour_of
+from billing.plans import latest
 
 
 def create_organization(connection: psycopg.Connection[Any], organization_id: UUID, name: str, at: datetime) -> None:
@@ -17,22 +18,22 @@ def create_organization(connection: psycopg.Connection[Any], organization_id: UU
     Runs as the owner of the schema.
     """
     with connection.transaction():
-        _lock(connection, organization_id)
         made = connection.execute(
             "INSERT INTO organizations (id, name, created_at) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING",
             (organization_id, name, at),
         )
         if made.rowcount:
             anchor = hour_of(at)
-            plan = latest("developer")
-            _period(connection, organization_id, *period_at(anchor, anchor), plan, None)
-
-
-def _lock(connection: psycopg.Connection[Any], organization_id: UUID) -> None:
-    connection.execute(
-        "INSERT INTO ledger_heads (organization_id) VALUES (%s) ON CONFLICT DO NOTHING", (organization_id,)
-    )
-    connection.execute("SELECT 1 FROM ledger_heads WHERE organization_id = %s FOR UPDATE", (organization_id,))
+            start_period(
+                connection,
+                organization_id,
+                latest("developer"),
+                at=anchor,
+                anchor=anchor,
+                subscription_id=None,
+                by="sign-up",
+                now=at,
+            )
 
 
 def subscribe(
@@ -49,11 +50,11 @@ def subscribe(
 
     The period that contains `began_at` ends there, so the hour in which the subscription began belongs, as a whole, to
     the plan before. Runs as the owner of the schema; doing it again changes nothing. `PlanChanged` if a period starts
-    later: what was used since would change its plan.
+    later.
     """
     version = latest(plan)
     with connection.transaction():
-        _lock(connection, organization_id)
+        ledger.lock(connection, [organization_id])
         connection.execute(
             "INSERT INTO billing_customers (id, organization_id, livemode, linked_at) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT (id) DO NOTHING",
@@ -66,38 +67,16 @@ def subscribe(
         )
         if not made.rowcount:
             return
-        later = connection.execute(
-            "SELECT max(starts_at) FROM billing_periods WHERE organization_id = %s AND starts_at > %s",
-            (organization_id, began_at),
-        ).fetchone()
-        if later and later[0]:
-            raise PlanChanged(
-                f"organization {organization_id} has a period that starts at {later[0]}, after {began_at}"
-            )
-        connection.execute(
-            "DELETE FROM billing_periods WHERE organization_id = %s AND starts_at = %s AND subscription_id IS NULL",
-            (organization_id, began_at),
+        start_period(
+            connection,
+            organization_id,
+            version,
+            at=began_at,
+            anchor=began_at,
+            subscription_id=subscription_id,
+            by="subscribe",
+            now=began_at,
         )
-        connection.execute(
-            "UPDATE billing_periods SET ends_at = %s WHERE organization_id = %s AND ends_at > %s",
-            (began_at, organization_id, began_at),
-        )
-        _period(connection, organization_id, *period_at(began_at, began_at), version, subscription_id)
-
-
-def _period(
-    connection: psycopg.Connection[Any],
-    organization_id: UUID,
-    starts_at: datetime,
-    ends_at: datetime,
-    plan: Plan,
-    subscription_id: str | None,
-) -> None:
-    connection.execute(
-        "INSERT INTO billing_periods (organization_id, starts_at, ends_at, plan, plan_version, subscription_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (organization_id, starts_at, ends_at, plan.plan, plan.version, subscription_id),
-    )
 
 
 def seed(

@@ -15,11 +15,13 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from billing import chain
+from billing.chain import Fault, Head, Link
+
 Connection = psycopg.Connection[Any]
 Kind = Literal["usage", "correction", "credit", "waive"]
 Disposition = Literal["billable", "capped", "free_withheld", "warmup", "rescored", "waived"]
 
-GENESIS = bytes(32)
 _TAG = b"driftlock.ledger.1\n"
 
 
@@ -57,14 +59,6 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The end of an organization's chain: the last entry's number and hash."""
-
-    seq: int = 0
-    hash: bytes = GENESIS
-
-
-@dataclass(frozen=True, slots=True)
 class Sealed:
     """An entry in its place in the chain."""
 
@@ -72,14 +66,6 @@ class Sealed:
     prev_hash: bytes
     hash: bytes
     entry: Entry
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a chain: the first number that does not fit, and what was done there."""
-
-    seq: int
-    what: str
 
 
 _NAMES = tuple(field.name for field in fields(Entry))
@@ -192,35 +178,45 @@ def append(connection: Connection, heads: Mapping[UUID, Head], entries: Sequence
 
 def check(rows: Iterable[Sealed], head: Head) -> Fault | None:
     """The first fault of a chain, given its entries in order of their numbers, or None."""
-    last = Head()
-    for row in rows:
-        if fault := _misfit(last, row):
-            return fault
-        last = Head(row.seq, row.hash)
-    if last.seq < head.seq:
-        return Fault(last.seq + 1, f"entries {last.seq + 1} to {head.seq} were removed")
-    if last.seq > head.seq:
-        return Fault(head.seq + 1, f"entries {head.seq + 1} to {last.seq} were inserted")
-    if last.hash != head.hash:
-        return Fault(head.seq, f"entry {head.seq} is not the one that the head of the chain names")
-    return None
+    return chain.check(
+        (Link(row.seq, row.prev_hash, row.hash, entry_hash(row.prev_hash, row.seq, row.entry)) for row in rows), head
+    )
 
 
-def _misfit(last: Head, row: Sealed) -> Fault | None:
-    if row.seq != last.seq + 1:
-        return Fault(last.seq + 1, f"entries {last.seq + 1} to {row.seq - 1} were removed")
-    if row.prev_hash != last.hash:
-        return Fault(row.seq, f"entry {row.seq} does not follow entry {last.seq}: inserted, or put in its place")
-    if row.hash != entry_hash(row.prev_hash, row.seq, row.entry):
-        return Fault(row.seq, f"entry {row.seq} was changed")
-    return None
+_SELECTED = ", ".join(f"(extract(epoch FROM {name}) * 1000)::bigint" if name in _TIMES else name for name in _NAMES)
+_READ = f"SELECT seq, prev_hash, hash, {_SELECTED} FROM ledger WHERE organization_id = %s ORDER BY seq"  # noqa: S608
 
 
-_READ = (
-    "SELECT seq, prev_hash, hash, "  # noqa: S608 names of our own
-    + ", ".join(f"(extract(epoch FROM {name}) * 1000)::bigint" if name in _TIMES else name for name in _NAMES)
-    + " FROM ledger WHERE organization_id = %s ORDER BY seq"
-)
+def of_usage(connection: Connection, organization_id: UUID, usage_id: UUID) -> list[Entry]:
+    """The entries of one id, in order of their parts."""
+    rows = connection.execute(
+        f"SELECT {_SELECTED} FROM ledger WHERE organization_id = %s AND usage_id = %s ORDER BY part",  # noqa: S608
+        (organization_id, usage_id),
+    )
+    return [Entry(*row) for row in rows]
+
+
+def standing(connection: Connection, organization_id: UUID, usage_id: UUID) -> tuple[Entry, int] | None:
+    """Where a record's billable units stand now, and how many are left of them; None if there are none.
+
+    They stand in the entry that booked them, or in the correction that moved them to another period.
+    """
+    taken = connection.execute(
+        f"SELECT {_SELECTED} FROM ledger WHERE organization_id = %s AND corrects = %s ORDER BY seq",  # noqa: S608
+        (organization_id, usage_id),
+    )
+    billable = [e for e in of_usage(connection, organization_id, usage_id) if e.disposition == "billable"]
+    billable += [Entry(*row) for row in taken]
+    left: dict[tuple[int, str | None], int] = defaultdict(int)
+    where: dict[tuple[int, str | None], Entry] = {}
+    for entry in billable:
+        # A credit note has no customer; what it takes back had one.
+        key = (entry.period_start, entry.plan)
+        left[key] += entry.units
+        if entry.units > 0:
+            where[key] = entry
+    found = [(where[key], units) for key, units in left.items() if units > 0]
+    return found[-1] if found else None
 
 
 def verify(connection: Connection, organization_id: UUID) -> Fault | None:
@@ -235,3 +231,11 @@ def verify(connection: Connection, organization_id: UUID) -> Fault | None:
             cursor.execute(_READ, (organization_id,))
             rows = (Sealed(seq, prev_hash, hash_, Entry(*values)) for seq, prev_hash, hash_, *values in cursor)
             return check(rows, Head(*found) if found else Head())
+
+
+def organizations(connection: Connection) -> list[UUID]:
+    """Every organization with a chain, those whose head or rows were removed too."""
+    rows = connection.execute(
+        "SELECT organization_id FROM ledger_heads UNION SELECT organization_id FROM ledger ORDER BY 1"
+    )
+    return [organization_id for (organization_id,) in rows]

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from billing import alarms, restore
 from billing import meter_hours as protocol
 from billing import stripe_gateway as gateway
 from billing.meter_hours import Hour, Outcome
@@ -54,7 +55,6 @@ class Report:
     resent: int = 0
     held_elsewhere: int = 0
     too_old: int = 0
-    old: int = 0
     down: bool = False
 
     def __add__(self, other: "Report") -> "Report":
@@ -86,7 +86,7 @@ def send_due_hours(
     """One pass over every customer with hours to send or to read back, as role driftlock_meter.
 
     `connection` must be in autocommit mode: each step is committed before the next. Raises `gateway.LiveModeMismatch` where the
-    key's mode is not the database's.
+    key's mode is not the database's, `restore.SenderLocked` after a restore until `driftlock billing unlock`.
     """
     if not connection.autocommit:
         raise ValueError("the sender's connection must be in autocommit mode")
@@ -94,6 +94,7 @@ def send_due_hours(
     if row is None or row[0] != stripe.livemode:
         raise gateway.LiveModeMismatch
     sender = Sender(connection, stripe, meter, clock, rng, crash, epoch=row[1])
+    restore.require_unlocked(connection)
     report, silent = Report(), 0
     for (customer,) in connection.execute(_CUSTOMERS, {"now": clock()}).fetchall():
         done = _serve_customer(sender, customer)
@@ -159,7 +160,6 @@ def _send_hour(sender: Sender, hour: Hour) -> Report:
         unanswered=int(outcome == "unanswered"),
         busy=int(outcome == "busy"),
         refused=int(outcome == "refused"),
-        old=int(age > protocol.OLD),
     )
 
 
@@ -209,6 +209,23 @@ def _store(sender: Sender, was: Hour, is_now: Hour) -> None:
     """Write the sender's columns. A version is raised, never set: the sink may have raised it in the meantime."""
     values = {field.name: getattr(is_now, field.name) for field in fields(Hour)}
     sender.connection.execute(_NOTE, {**values, "raised": is_now.version - was.version})
+
+
+def ring_old_hours(connection: Connection, now: datetime) -> int:
+    """Ring for every hour that is not certain at Stripe 30 days later: past 35 it goes there only by hand; how many."""
+    rows = connection.execute(
+        "SELECT organization_id, customer_id, hour, units, coalesce(last_error, state) FROM meter_hours"
+        " WHERE (state IN ('pending', 'unconfirmed') OR sent_version < version) AND state <> 'frozen' AND hour <= %s"
+        " ORDER BY hour, customer_id",
+        (now - protocol.OLD,),
+    ).fetchall()
+    with connection.transaction():
+        for organization_id, customer, hour, units, said in rows:
+            subject = f"{customer} {hour:%Y-%m-%dT%H}Z"
+            text = f"{units} units of {subject} are not certain at Stripe after 30 days: {said}"
+            alarms.raise_alarm(connection, alarms.Alarm("hour_old", subject, text, organization_id), now)
+        alarms.clear_others(connection, "hour_old", [f"{row[1]} {row[2]:%Y-%m-%dT%H}Z" for row in rows], now)
+    return len(rows)
 
 
 def waiting(connection: Connection, now: datetime) -> tuple[int, datetime | None]:

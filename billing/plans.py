@@ -1,7 +1,9 @@
 """Plans: the reviewed file plans.toml, and the immutable plan versions that the database holds."""
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
@@ -9,7 +11,8 @@ from typing import Any
 
 import psycopg
 
-from schemas.errors import PlanChanged
+from billing import actions
+from schemas.errors import PlanChanged, UnknownPlan
 
 Connection = psycopg.Connection[Any]
 
@@ -42,10 +45,11 @@ def plans() -> tuple[Plan, ...]:
 
 
 def latest(plan: str) -> Plan:
-    """The newest version of a plan; `KeyError` if there is none of that name."""
+    """The newest version of a plan; `UnknownPlan` if there is none of that name."""
     versions = [p for p in plans() if p.plan == plan]
     if not versions:
-        raise KeyError(plan)
+        known = ", ".join(sorted({p.plan for p in plans()}))
+        raise UnknownPlan(f"there is no plan {plan!r}: {known}")
     return max(versions, key=lambda p: p.version)
 
 
@@ -74,8 +78,35 @@ def _plan(table: dict[str, Any]) -> Plan:
     )
 
 
-def store(connection: Connection) -> None:
-    """Put the plan versions that are missing into the database; `PlanChanged` where one there differs from the file.
+Stored = Mapping[tuple[str, int], Plan]
+"""The plan versions of the database, by name and version."""
+
+
+def stored(connection: Connection) -> Stored:
+    """Every plan version that the database holds."""
+    rows = connection.execute(
+        "SELECT plan, title, version, monthly_cents, included, overage_cents, cap_percent, requests_per_minute, streams,"
+        " retention_days FROM plan_versions JOIN plans USING (plan)"
+    ).fetchall()
+    return {(row[0], row[2]): Plan(*row) for row in rows}
+
+
+def of_version(connection: Connection, plan: str, version: int) -> Plan:
+    """A plan version that the database holds; `UnknownPlan` if it holds none such.
+
+    What the file says of it is the same (`store` checks that), and needs no query; one that a later release stored is read.
+    """
+    for known in plans():
+        if (known.plan, known.version) == (plan, version):
+            return known
+    found = stored(connection).get((plan, version))
+    if found is None:
+        raise UnknownPlan(f"there is no version {version} of plan {plan!r}")
+    return found
+
+
+def store(connection: Connection, at: datetime) -> None:
+    """Put the plan versions that are missing into the database, each an action; `PlanChanged` where one there differs.
 
     Runs as the owner of the schema, by `driftlock db migrate`.
     """
@@ -93,9 +124,21 @@ def store(connection: Connection) -> None:
                 p.streams,
                 p.retention_days,
             )
-            connection.execute(
+            made = connection.execute(
                 "INSERT INTO plan_versions VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", values
             )
+            if made.rowcount:
+                actions.record(
+                    connection,
+                    actions.INSTALLATION,
+                    actor="migrate",
+                    action="plan.store",
+                    before=None,
+                    after={
+                        name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(p).items()
+                    },
+                    at=at,
+                )
             row = connection.execute(
                 "SELECT plan, version, monthly_cents, included, overage_cents, cap_percent, requests_per_minute,"
                 " streams, retention_days FROM plan_versions WHERE plan = %s AND version = %s",

@@ -1,9 +1,33 @@
 """What a period costs: a flat price plus each unit over the included ones. Decimals of cents throughout."""
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, Inexact
+from typing import Protocol
 
-from billing.plans import Plan
+_EXACT = Context(prec=60, traps=[Inexact])
+"""Digits for any number of 64 bits at a rate of 18 digits; what would not be exact is an error, rounding to cents apart."""
+
+_ROUNDS = Context(prec=60)
+
+
+class Rates(Protocol):
+    """What a price needs of a plan, or of a tenant's terms. Money in cents; no overage rate: no unit over is billed."""
+
+    @property
+    def monthly_cents(self) -> Decimal:
+        """The flat price of a period."""
+
+    @property
+    def included(self) -> int:
+        """Units that it contains."""
+
+    @property
+    def overage_cents(self) -> Decimal | None:
+        """The price of each unit over them."""
+
+    @property
+    def cap(self) -> int | None:
+        """Units from which on none is billed; None: all are."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +46,23 @@ class Price:
         return self.flat_cents + self.overage_cents
 
 
-def billable_units(plan: Plan, units: int, *, cap: bool = True) -> int:
+def billable_units(rates: Rates, units: int, *, cap: bool = True) -> int:
     """Of `units` in a period those that may be billed: up to the cap; without an overage rate none over the included."""
-    if plan.overage_cents is None:
-        return min(units, plan.included)
-    return min(units, plan.cap) if cap else units
+    if rates.overage_cents is None:
+        return min(units, rates.included)
+    return min(units, rates.cap) if cap and rates.cap is not None else units
 
 
-def price(plan: Plan, units: int, *, cap: bool = True) -> Price:
+def overage_cents(rates: Rates, billable: int) -> int:
+    """The price of the units over the included ones, in whole cents: rounded half up once, never unit by unit."""
+    if rates.overage_cents is None:
+        return 0
+    cents = _EXACT.multiply(rates.overage_cents, Decimal(max(0, billable - rates.included)))
+    return int(cents.quantize(Decimal(1), ROUND_HALF_UP, _ROUNDS))
+
+
+def price(rates: Rates, units: int, *, cap: bool = True) -> Price:
     """The price of a period with `units` units.
-
-    The overage is rounded half up once, on the invoice's line, never unit by unit.
 
     >>> from billing.plans import latest
     >>> [price(latest("standard"), n).total_cents for n in (50_001, 55_000, 60_000, 75_000)]
@@ -40,10 +70,9 @@ def price(plan: Plan, units: int, *, cap: bool = True) -> Price:
     """
     if units < 0:
         raise ValueError(f"units must be 0 or more, not {units}")
-    billable = billable_units(plan, units, cap=cap)
-    over = max(0, billable - plan.included)
-    cents = (plan.overage_cents or Decimal(0)) * over
-    return Price(units, billable, over, int(plan.monthly_cents), int(cents.quantize(Decimal(1), ROUND_HALF_UP)))
+    billable = billable_units(rates, units, cap=cap)
+    over = max(0, billable - rates.included)
+    return Price(units, billable, over, int(rates.monthly_cents), overage_cents(rates, billable))
 
 
 def reached(used: int, included: int, percent: int) -> bool:

@@ -3,6 +3,7 @@
 `reopen` makes the sender look again at the hours that differ at Stripe: they are read twice and sent again if need be.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,11 +20,12 @@ _OURS = """
 WITH entered AS (
     SELECT organization_id, customer_id, meter_hour AS hour, greatest(sum(units), 0)::bigint AS units
     FROM ledger
-    WHERE disposition = 'billable' AND customer_id IS NOT NULL AND meter_hour >= %(since)s AND meter_hour < %(until)s
+    WHERE disposition = 'billable' AND meter_hour >= %(since)s AND meter_hour < %(until)s
+    AND customer_id IN (SELECT id FROM billing_customers WHERE unlinked_at IS NULL)
     GROUP BY organization_id, customer_id, meter_hour
 ), kept AS (
     SELECT organization_id, customer_id, hour, units, sent_units, sent_version = version AS sent
-    FROM meter_hours WHERE hour >= %(since)s AND hour < %(until)s
+    FROM meter_hours WHERE hour >= %(since)s AND hour < %(until)s AND state <> 'frozen'
 )
 SELECT organization_id, customer_id, hour, coalesce(entered.units, 0), coalesce(kept.units, 0),
     CASE WHEN kept.sent THEN kept.sent_units ELSE NULL END
@@ -77,20 +79,27 @@ def reconcile(
 ) -> Reconciliation:
     """Compare all customers' hours in [since, until), both on the hour and over. Reads only, as role driftlock_meter.
 
-    Hours that Stripe has and we have not are compared too, of every customer that is or was linked. Summaries are
+    Hours that Stripe has and we have not are compared too, of every customer that is linked; a frozen one is not asked. Summaries are
     eventually consistent: a difference counts once it is there twice. Raises the gateway's errors.
     """
     ours: dict[tuple[str, datetime], tuple[Any, ...]] = {}
     for row in connection.execute(_OURS, {"since": since, "until": until}).fetchall():
         ours[row[1], row[2]] = row
     linked = connection.execute(
-        "SELECT id, organization_id FROM billing_customers WHERE livemode = %s ORDER BY id", (stripe.livemode,)
+        "SELECT id, organization_id FROM billing_customers WHERE livemode = %s AND unlinked_at IS NULL ORDER BY id",
+        (stripe.livemode,),
     ).fetchall()
+    hours: dict[str, set[datetime]] = defaultdict(set)
+    for customer, hour in ours:
+        hours[customer].add(hour)
     compared = []
     for customer, organization_id in linked:
-        shown = gateway.read_hours(stripe, meter, customer, int(since.timestamp()), int(until.timestamp()))
+        try:
+            shown = gateway.read_hours(stripe, meter, customer, int(since.timestamp()), int(until.timestamp()))
+        except gateway.StripeMissing:
+            shown = {}  # deleted at Stripe: what we have for it differs, the others are compared
         theirs = {datetime.fromtimestamp(at, since.tzinfo): units for at, units in shown.items()}
-        for hour in sorted(theirs.keys() | {at for name, at in ours if name == customer}):
+        for hour in sorted(theirs.keys() | hours[customer]):
             _, _, _, entered, kept, sent = ours.get((customer, hour), (None, customer, hour, 0, 0, 0))
             compared.append(HourTotals(organization_id, customer, hour, entered, kept, sent, theirs.get(hour, 0)))
     return Reconciliation(tuple(compared))

@@ -1,18 +1,19 @@
 """The rollup of the ledger (`usage_counters`) and the totals to be sent (`meter_hours`), moved with its entries.
 
-Both are written under the lock of the organizations' heads, in the transaction that appends the entries.
+`add` is for usage, `adjust` for what changes billable units afterwards. Both are written under the lock of the organizations' heads, in the transaction that appends the entries.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from billing.ledger import Entry
-from billing.periods import instant
+from billing.periods import instant, milliseconds
 
 Connection = psycopg.Connection[Any]
 BINS = 64
@@ -32,6 +33,50 @@ class Scored:
     events: int
     duplicates: int
     opened: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The units of a period. `delivered`: not over the cap, so their anomalies are shown; `over` the cap; `net`: on the bill."""
+
+    delivered: int = 0
+    over: int = 0
+    net: int = 0
+
+    @property
+    def used(self) -> int:
+        """All of them: what thresholds are about."""
+        return self.delivered + self.over
+
+
+Key = tuple[UUID, int]
+"""An organization's period, by its start in ms."""
+
+_DELIVERED = "billable + waived + moved_in"
+_OVER = "capped + free_withheld"
+
+
+def use_of(connection: Connection, keys: Iterable[Key]) -> dict[Key, Use]:
+    """The use of some periods, from the rollup; a period without any is missing."""
+    wanted = sorted(set(keys))
+    rows = connection.execute(
+        f"SELECT organization_id, period_start, sum({_DELIVERED})::bigint, sum({_OVER})::bigint,"  # noqa: S608 ours
+        " sum(billable + adjusted)::bigint FROM unnest(%s::uuid[], %s::timestamptz[])"
+        " AS asked (organization_id, period_start) JOIN usage_counters USING (organization_id, period_start)"
+        " GROUP BY 1, 2",
+        ([organization_id for organization_id, _ in wanted], [instant(start) for _, start in wanted]),
+    )
+    return {(organization_id, milliseconds(start)): Use(*sums) for organization_id, start, *sums in rows}
+
+
+def days_of(connection: Connection, organization_id: UUID, period_start: int) -> dict[int, int]:
+    """Units of a period by day since 1970, those over the cap too."""
+    rows = connection.execute(
+        f"SELECT day - date '1970-01-01', {_DELIVERED} + {_OVER} FROM usage_counters"  # noqa: S608 ours
+        " WHERE organization_id = %s AND period_start = %s",
+        (organization_id, instant(period_start)),
+    ).fetchall()
+    return dict(rows)
 
 
 def _counters(entries: Iterable[Entry], scored: Iterable[Scored]) -> dict[tuple[UUID, int, int], list[Any]]:
@@ -72,7 +117,7 @@ def _histogram(counts: Sequence[int]) -> str:
 
 
 def add(connection: Connection, entries: Sequence[Entry], scored: Sequence[Scored]) -> None:
-    """Add entries and what was scored to the rollup, and billable units to the totals of their hours."""
+    """Add entries of usage and what was scored to the rollup, and billable units to the totals of their hours."""
     counters = sorted(_counters(entries, scored).items())
     if counters:
         keys = list(zip(*(key for key, _ in counters), strict=True))
@@ -107,3 +152,45 @@ def add(connection: Connection, entries: Sequence[Entry], scored: Sequence[Score
                 [units for _, units in ordered],
             ],
         )
+
+
+def adjust(connection: Connection, entry: Entry) -> None:
+    """Add a credit, waiver or correction to the rollup and, where it has a customer, to the total of its hour.
+
+    The day and the hour are those of the usage that it changes, so their rows are there; `ValueError` if one is not.
+    """
+    moved = connection.execute(
+        "UPDATE usage_counters SET adjusted = adjusted + %s, entries = entries + 1"
+        " WHERE organization_id = %s AND period_start = %s AND day = %s",
+        (entry.units, entry.organization_id, instant(entry.period_start), _day(entry)),
+    ).rowcount
+    if moved and entry.customer_id is not None:
+        moved = connection.execute(
+            "UPDATE meter_hours SET units = greatest(0, units + %s), version = version + 1"
+            " WHERE organization_id = %s AND customer_id = %s AND hour = %s",
+            (entry.units, entry.organization_id, entry.customer_id, instant(entry.meter_hour)),
+        ).rowcount
+    if not moved:
+        raise ValueError(f"usage {entry.corrects} is not in the rollup: run `driftlock billing reconcile`")
+
+
+def move_in(connection: Connection, entry: Entry) -> None:
+    """Add a correction that brings units here from the plan before; the rows of its day and hour are made if need be."""
+    connection.execute(
+        "INSERT INTO usage_counters AS u (organization_id, period_start, day, adjusted, moved_in, entries)"
+        " VALUES (%s, %s, %s, %s, %s, 1) ON CONFLICT (organization_id, period_start, day) DO UPDATE SET"
+        " adjusted = u.adjusted + excluded.adjusted, moved_in = u.moved_in + excluded.moved_in, entries = u.entries + 1",
+        (entry.organization_id, instant(entry.period_start), _day(entry), entry.units, entry.units),
+    )
+    if entry.customer_id is not None:
+        connection.execute(
+            "INSERT INTO meter_hours AS m (organization_id, customer_id, hour, livemode, units, version)"
+            " SELECT %s, %s, %s, livemode, %s, 1 FROM installation"
+            " ON CONFLICT (organization_id, customer_id, hour) DO UPDATE"
+            " SET units = m.units + excluded.units, version = m.version + 1",
+            (entry.organization_id, entry.customer_id, instant(entry.meter_hour), entry.units),
+        )
+
+
+def _day(entry: Entry) -> date:
+    return instant(entry.occurred_at).date()

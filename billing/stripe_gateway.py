@@ -1,6 +1,7 @@
 """Stripe: the one module that imports `stripe`, so that a move to another meter stays in one file.
 
-Functions over a frozen `Connection`. Retries are ours (`max_network_retries` is 0): the sender knows what a repeated
+Functions over a frozen `Connection`. What Stripe shows of subscriptions and invoices is in stripe_objects.py, what we ask
+it to do with them in stripe_orders.py; both go through `Connection.client` and `named`. Retries are ours (`max_network_retries` is 0): the sender knows what a repeated
 request means, a library does not. Each error of the library becomes one of four:
 `StripeUnanswered` (it may or may not have been applied), `StripeBusy` (it was not, try later), `StripeExists`, `StripeRefused`.
 """
@@ -46,6 +47,14 @@ class StripeRefused(DriftlockError):
     """Stripe refused the request; the same request will be refused again."""
 
 
+class StripeMissing(StripeRefused):
+    """Stripe has no such object."""
+
+
+class BadSignature(DriftlockError):
+    """The webhook is not signed with a secret of ours, or not now."""
+
+
 @dataclass(frozen=True)
 class Connection:
     """A client with one key. `livemode` is what the key's prefix says."""
@@ -71,16 +80,14 @@ class Price:
 
 
 @dataclass(frozen=True)
-class Subscription:
-    """A subscription as Stripe shows it now; times in seconds since 1970, the period half open."""
+class ShownPrice:
+    """What a price costs. `tiers`: (last unit, None for all above; cents a unit); a flat one has one tier."""
 
     id: str
-    customer: str
-    status: str
-    anchor: int
-    period_start: int
-    period_end: int
-    prices: tuple[str, ...]
+    active: bool
+    product: str
+    tiers: tuple[tuple[int | None, Decimal], ...]
+    meter: str | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,7 @@ _EXISTS = frozenset({"resource_already_exists", "duplicate_meter_event"})
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def named() -> Iterator[None]:
     """Name the library's errors; the text holds Stripe's message and code, never the request or the key."""
     try:
         yield
@@ -143,6 +150,8 @@ def _named() -> Iterator[None]:
         # A used identifier comes without a documented code; its text is what others have met (README.md).
         if "already exists with identifier" in said or error.code in _EXISTS:
             raise StripeExists(said) from None
+        if error.code == "resource_missing":
+            raise StripeMissing(said) from None
         raise StripeRefused(said) from None
     except (stripe.AuthenticationError, stripe.PermissionError, stripe.CardError, stripe.IdempotencyError) as error:
         if error.http_status == 409:  # the same key is being executed right now
@@ -170,7 +179,7 @@ def ensure_meter(at: Connection, event_name: str, display_name: str) -> Meter:
     found = _active_meter(at, event_name)
     if found is not None:
         return found
-    with _named():
+    with named():
         made = at.client.v1.billing.meters.create(
             {
                 "display_name": display_name,
@@ -193,7 +202,7 @@ def find_meter(at: Connection, event_name: str) -> Meter:
 
 
 def _active_meter(at: Connection, event_name: str) -> Meter | None:
-    with _named():
+    with named():
         for meter in at.client.v1.billing.meters.list({"status": "active", "limit": 100}).auto_paging_iter():
             if meter.event_name == event_name:
                 if meter.event_time_window != "hour" or meter.default_aggregation.formula != "sum":
@@ -207,7 +216,7 @@ def _active_meter(at: Connection, event_name: str) -> Meter | None:
 def ensure_product(at: Connection, product_id: str, name: str) -> str:
     """The id of a product whose id we choose, made if it is not there."""
     try:
-        with _named():
+        with named():
             return at.client.v1.products.create({"id": product_id, "name": name}).id
     except StripeExists:
         return product_id
@@ -236,7 +245,7 @@ def ensure_metered_price(
 def _ensure_price(
     at: Connection, product: str, lookup_key: str, amounts: Mapping[str, Any], recurring: "PriceCreateParamsRecurring"
 ) -> Price:
-    with _named():
+    with named():
         for found in at.client.v1.prices.list({"lookup_keys": [lookup_key], "limit": 1}).data:
             return Price(found.id, lookup_key)
         asked: PriceCreateParams = {
@@ -249,7 +258,24 @@ def _ensure_price(
         return Price(at.client.v1.prices.create(asked).id, lookup_key)
 
 
-# Customers and subscriptions ------------------------------------------------------------------------------------------
+def find_price(at: Connection, lookup_key: str) -> ShownPrice | None:
+    """The price of a lookup key with what it costs, or None."""
+    with named():
+        for found in at.client.v1.prices.list({"lookup_keys": [lookup_key], "limit": 1, "expand": ["data.tiers"]}).data:
+            steps = [(t.up_to, t.unit_amount_decimal) for t in getattr(found, "tiers", None) or ()] or [
+                (None, found.unit_amount_decimal)
+            ]
+            return ShownPrice(
+                found.id,
+                found.active,
+                found.product if isinstance(found.product, str) else found.product.id,
+                tuple((up_to, Decimal(str(cents or 0))) for up_to, cents in steps),
+                found.recurring.meter if found.recurring else None,
+            )
+    return None
+
+
+# Customers -------------------------------------------------------------------------------------------------------------
 
 
 def ensure_customer(at: Connection, organization_id: str, name: str) -> str:
@@ -257,7 +283,7 @@ def ensure_customer(at: Connection, organization_id: str, name: str) -> str:
 
     The search index lags, so the idempotency key covers the first day. The caller stores the id and asks only once.
     """
-    with _named():
+    with named():
         asked = f"metadata['organization_id']:'{organization_id}'"
         for found in at.client.v1.customers.search({"query": asked, "limit": 1}).data:
             return found.id
@@ -265,41 +291,6 @@ def ensure_customer(at: Connection, organization_id: str, name: str) -> str:
             {"name": name, "metadata": {"organization_id": organization_id}},
             {"idempotency_key": f"customer:{organization_id}"},
         ).id
-
-
-def ensure_subscription(at: Connection, customer: str, prices: Sequence[Price]) -> Subscription:
-    """The customer's subscription of just these prices, begun now if there is none that is not ended."""
-    wanted = {price.id for price in prices}
-    with _named():
-        for listed in at.client.v1.subscriptions.list({"customer": customer, "limit": 100}).auto_paging_iter():
-            found = _subscription(listed)
-            if set(found.prices) == wanted and found.status not in {"canceled", "incomplete_expired"}:
-                return found
-        made = at.client.v1.subscriptions.create(
-            {"customer": customer, "items": [{"price": price.id} for price in prices]},
-            {"idempotency_key": f"subscription:{customer}:{':'.join(sorted(wanted))}"},
-        )
-        return _subscription(made)
-
-
-def read_subscription(at: Connection, subscription_id: str) -> Subscription:
-    """A subscription as it is now."""
-    with _named():
-        return _subscription(at.client.v1.subscriptions.retrieve(subscription_id))
-
-
-def _subscription(of: stripe.Subscription) -> Subscription:
-    items = of["items"].data
-    customer = of.customer if isinstance(of.customer, str) else of.customer.id
-    return Subscription(
-        of.id,
-        customer,
-        of.status,
-        of.billing_cycle_anchor,
-        min(item.current_period_start for item in items),
-        max(item.current_period_end for item in items),
-        tuple(item.price.id for item in items),
-    )
 
 
 # Usage ----------------------------------------------------------------------------------------------------------------
@@ -311,7 +302,7 @@ def send_meter_event(at: Connection, meter: Meter, customer: str, units: int, ti
     The Idempotency-Key is the library's, new for each attempt: under a repeated one Stripe would repeat a saved 500 for
     a day. The identifier is what makes a repetition harmless.
     """
-    with _named():
+    with named():
         at.client.v1.billing.meter_events.create(
             {
                 "event_name": meter.event_name,
@@ -327,7 +318,7 @@ def read_hours(at: Connection, meter: Meter, customer: str, start: int, end: int
 
     `start` and `end` are seconds since 1970 on the hour, half open. Eventually consistent: read twice.
     """
-    with _named():
+    with named():
         listed = at.client.v1.billing.meters.event_summaries.list(
             meter.id,
             {
@@ -348,7 +339,7 @@ def read_hours(at: Connection, meter: Meter, customer: str, start: int, end: int
 
 def preview_invoice(at: Connection, subscription_id: str) -> tuple[PreviewLine, ...]:
     """The lines of a subscription's next invoice as they stand."""
-    with _named():
+    with named():
         preview = at.client.v1.invoices.create_preview({"subscription": subscription_id})
         return tuple(
             PreviewLine(
@@ -358,3 +349,37 @@ def preview_invoice(at: Connection, subscription_id: str) -> tuple[PreviewLine, 
             )
             for line in preview.lines.auto_paging_iter()
         )
+
+
+# Webhooks --------------------------------------------------------------------------------------------------------------
+
+TOLERANCE_SECONDS = 300
+
+
+def verify_webhook(body: bytes, header: str, secrets: Sequence[str], now: int) -> None:
+    """`BadSignature` unless `header` (Stripe-Signature) signs these raw bytes with one of `secrets`, 300 s around `now` (s).
+
+    Several secrets are valid while they are rotated (docs.stripe.com/webhooks). The library compares in constant time;
+    the age is checked here, because the present is an argument.
+    """
+    stamps = [part[2:] for part in header.split(",") if part.startswith("t=")]
+    if len(stamps) != 1 or not (stamps[0].isascii() and stamps[0].isdigit() and len(stamps[0]) < 12):
+        raise BadSignature("the Stripe-Signature header is missing or has no time")
+    if abs(now - int(stamps[0])) > TOLERANCE_SECONDS:
+        raise BadSignature(f"the signature is {now - int(stamps[0])} s old: at most {TOLERANCE_SECONDS} are taken")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadSignature("the body is not UTF-8") from None
+    for secret in secrets:
+        try:
+            stripe.WebhookSignature.verify_header(text, header, secret)
+        except stripe.SignatureVerificationError:
+            continue
+        return
+    raise BadSignature
+
+
+def sign_webhook(body: str, secret: str, at: int) -> str:
+    """The Stripe-Signature header of a body: what `verify_webhook` takes, for events that we send to ourselves."""
+    return str(stripe.WebhookSignature.generate_signature_header(body, secret, at))

@@ -1,8 +1,8 @@
 """Usage records → ledger, rollup and hour totals, in the transaction of the sink that read them.
 
-What is billed is decided by four things only, in this order: the id was seen before (nothing happens), the record
-starts where its stream was billed already (`rescored`, 0 units), its reference was not calibrated (`warmup`), else it
-is `billable`. Splitting at included and at the cap is a later step of the same transaction.
+What is billed is decided in this order: the id was seen before (nothing happens), the record starts where its stream was
+billed already (`rescored`, 0 units), its reference was not calibrated (`warmup`), else it is split at the included units and
+at the cap of its period (split.py), by what the rollup holds under the lock of its organization.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,11 @@ from uuid import UUID
 
 import psycopg
 
-from billing import booking, ledger, rollup
+from billing import alerts, booking, ledger, plans, rollup, terms
 from billing.ledger import Disposition, Entry
+from billing.rollup import Use
+from billing.split import Slice, split
+from billing.terms import Terms
 from schemas.errors import TopicRecreated
 from schemas.models import AnomalyUsage, ScoredUsage
 
@@ -50,6 +53,16 @@ class Booked:
     rescored: tuple[Entry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A record that becomes entries; `disposition` None: it is split."""
+
+    record: AnomalyUsage
+    arrival: Arrival
+    place: booking.Place
+    disposition: Literal["warmup", "rescored"] | None
+
+
 @dataclass
 class _Known:
     """What the database knows of a batch's organizations, moved on while the batch is booked."""
@@ -58,7 +71,7 @@ class _Known:
     billed: dict[tuple[UUID, str, str], tuple[int, Spot]]
     scored: dict[tuple[UUID, str, int], int]
     periods: booking.Periods
-    entries: list[Entry] = field(default_factory=list)
+    placed: list[_Placed] = field(default_factory=list)
     summed: list[rollup.Scored] = field(default_factory=list)
 
 
@@ -86,17 +99,19 @@ def book(connection: Connection, arrivals: Sequence[Arrival], *, now: int) -> Bo
             if i in reasons:
                 fates.append("rejected")
             elif isinstance(arrival.record, AnomalyUsage):
-                fates.append(_book_anomaly(connection, known, arrival, arrival.record, now))
+                fates.append(_book_anomaly(connection, known, arrival, arrival.record))
             else:
                 fates.append(_book_scored(connection, known, arrival, arrival.record))
         except _Rejected as said:
             reasons[i] = str(said)
             fates.append("rejected")
+    entries, changes = _divide(connection, known.placed, now)
     with connection.pipeline():
-        ledger.append(connection, heads, known.entries)
-        rollup.add(connection, known.entries, known.summed)
+        ledger.append(connection, heads, entries)
+        rollup.add(connection, entries, known.summed)
         _save(connection, known)
-    return Booked(tuple(fates), reasons, tuple(entry for entry in known.entries if entry.disposition == "rescored"))
+    alerts.tell(connection, changes, now)
+    return Booked(tuple(fates), reasons, tuple(entry for entry in entries if entry.disposition == "rescored"))
 
 
 def unfit(arrival: Arrival) -> str:
@@ -172,7 +187,7 @@ def _place(connection: Connection, known: _Known, arrival: Arrival) -> booking.P
     return place
 
 
-def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, record: AnomalyUsage, now: int) -> Fate:
+def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, record: AnomalyUsage) -> Fate:
     if (record.organization_id, record.usage_id) in known.usage_ids:
         return "duplicate"
     position = record.position
@@ -184,43 +199,135 @@ def _book_anomaly(connection: Connection, known: _Known, arrival: Arrival, recor
             f"position: stream {record.stream} was in partition {partition} of blocks, not {position.partition}"
         )
     place = _place(connection, known, arrival)
-    disposition: Disposition = "billable" if record.calibrated else "warmup"
+    disposition: Literal["warmup", "rescored"] | None = None if record.calibrated else "warmup"
     if spot <= through:
         disposition = "rescored"
     known.usage_ids.add((record.organization_id, record.usage_id))
     known.billed[stream] = (partition, max(spot, through))
-    known.entries.append(
-        Entry(
-            organization_id=record.organization_id,
-            kind="usage",
-            disposition=disposition,
-            usage_id=record.usage_id,
-            part=0,
-            corrects=None,
-            count=record.count,
-            units=0 if disposition == "rescored" else record.count,
-            stream=record.stream,
-            occurred_at=record.occurred_at,
-            arrived_at=arrival.arrived_at,
-            recorded_at=now,
-            meter_hour=place.hour,
-            late=place.late,
-            period_start=place.period.starts_at,
-            plan=place.period.plan,
-            plan_version=place.period.plan_version,
-            customer_id=place.period.customer_id,
-            blocks_topic_id=position.topic_id,
-            blocks_partition=position.partition,
-            frame=position.frame,
-            event=position.event,
-            usage_topic_id=arrival.topic_id,
-            usage_partition=arrival.partition,
-            usage_offset=arrival.offset,
-            detector_version=record.detector_version,
-            reason="",
-        )
-    )
+    known.placed.append(_Placed(record, arrival, place, disposition))
     return "written"
+
+
+def _divide(connection: Connection, placed: Sequence[_Placed], now: int) -> tuple[list[Entry], Sequence[alerts.Change]]:
+    """The entries of a batch, in its order, and how the use of each period changed by them."""
+    shares = [one for one in placed if one.disposition is None]
+    meter = _Meter(connection, shares) if shares else None
+    entries: list[Entry] = []
+    for one in placed:
+        if one.disposition is not None or meter is None:
+            units = 0 if one.disposition == "rescored" else one.record.count
+            entries.append(_entry(one, 0, one.disposition or "warmup", units, now))
+        else:
+            entries += [_entry(one, *part, now) for part in meter.take(one)]
+    return entries, meter.changes() if meter else ()
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A period's use, moved on record by record. `terms`: the last record's, the same for arrivals in [since, until)."""
+
+    period: booking.Period
+    before: Use
+    delivered: int
+    more_delivered: int = 0
+    more_over: int = 0
+    more_net: int = 0
+    terms: Terms | None = None
+    since: int = 0
+    until: int = 0
+
+
+class _Meter:
+    """The use of the periods of a batch. Periods are known by their identity: hashing a UUID a record costs more."""
+
+    def __init__(self, connection: Connection, shares: Sequence[_Placed]) -> None:
+        periods = {id(one.place.period): one.place.period for one in shares}
+        keys = {number: (period.organization_id, period.starts_at) for number, period in periods.items()}
+        self._connection = connection
+        self._agreed = terms.load(connection, (organization_id for organization_id, _ in keys.values()))
+        found = rollup.use_of(connection, keys.values())
+        self._standing = {
+            number: _Standing(period, before := found.get(keys[number], Use()), before.delivered)
+            for number, period in periods.items()
+        }
+
+    def take(self, one: _Placed) -> list[Slice]:
+        """The parts of the next record."""
+        count, now = one.record.count, self._standing[id(one.place.period)]
+        applied = now.terms
+        if applied is None or not now.since <= one.arrival.arrived_at < now.until:
+            applied = self._in_force(one.arrival.arrived_at, now)
+        if now.delivered + count <= applied.included:
+            now.delivered += count
+            now.more_delivered += count
+            now.more_net += count
+            return [Slice(0, "billable", count)]
+        parts = split(count, now.delivered, applied)
+        for part, disposition, units in parts:
+            if part == 2:
+                now.more_over += units
+            else:
+                now.delivered += units
+                now.more_delivered += units
+                now.more_net += units if disposition == "billable" else 0
+        return parts
+
+    def _in_force(self, arrived_at: int, now: _Standing) -> Terms:
+        period = now.period
+        agreed = self._agreed.get(period.organization_id, terms.NOTHING)
+        plan = plans.of_version(self._connection, period.plan, period.plan_version)
+        now.terms = terms.terms(plan, agreed, period.starts_at, arrived_at)
+        set_at = [one.set_at for one in agreed.overrides] + [one.set_at for one in agreed.caps]
+        now.since = max((at for at in set_at if at <= arrived_at), default=0)
+        now.until = min((at for at in set_at if at > arrived_at), default=_BIGINT)
+        return now.terms
+
+    def changes(self) -> list[alerts.Change]:
+        """What became of each period."""
+        found = []
+        for now in self._standing.values():
+            if now.terms is not None:
+                was = now.before
+                after = Use(was.delivered + now.more_delivered, was.over + now.more_over, was.net + now.more_net)
+                period = now.period
+                found.append(
+                    alerts.Change(period.organization_id, period.starts_at, period.ends_at, now.terms, was, after)
+                )
+        return found
+
+
+def _entry(one: _Placed, part: int, disposition: Disposition, units: int, now: int) -> Entry:
+    record, arrival, place = one.record, one.arrival, one.place
+    position = record.position
+    return Entry(
+        organization_id=record.organization_id,
+        kind="usage",
+        disposition=disposition,
+        usage_id=record.usage_id,
+        part=part,
+        corrects=None,
+        count=record.count,
+        units=units,
+        stream=record.stream,
+        occurred_at=record.occurred_at,
+        arrived_at=arrival.arrived_at,
+        recorded_at=now,
+        meter_hour=place.hour,
+        late=place.late,
+        period_start=place.period.starts_at,
+        plan=place.period.plan,
+        plan_version=place.period.plan_version,
+        customer_id=place.period.customer_id,
+        blocks_topic_id=position.topic_id,
+        blocks_partition=position.partition,
+        frame=position.frame,
+        event=position.event,
+        usage_topic_id=arrival.topic_id,
+        usage_partition=arrival.partition,
+        usage_offset=arrival.offset,
+        detector_version=record.detector_version,
+        reason="",
+    )
 
 
 def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record: ScoredUsage) -> Fate:
@@ -245,7 +352,7 @@ def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record
 
 
 def _save(connection: Connection, known: _Known) -> None:
-    streams = {(e.organization_id, e.stream, e.blocks_topic_id) for e in known.entries}
+    streams = {(p.record.organization_id, p.record.stream, p.record.position.topic_id) for p in known.placed}
     if streams:
         rows = [(*key, known.billed[key][0], *known.billed[key][1]) for key in sorted(streams)]
         connection.execute(

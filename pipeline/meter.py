@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,30 +12,33 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
 
+from billing import credit_notes, differences
 from billing import meter as sender
 from billing import stripe_gateway as gateway
+from billing.differences import Result
+from billing.invariants import Log
 from billing.meter_hours import backoff
-from billing.reconcile import Reconciliation, reconcile, reopen
 from billing.stripe_prices import EVENT_NAME
+from pipeline import telemetry
 from pipeline.crash import crash_point
+from pipeline.logs import usage_logs
 from schemas.errors import DatabaseUnreachable, DriftlockError, SettingsError
 from schemas.settings import Settings
 
 HOURS = Counter("driftlock_meter_hours_total", "Hour totals by what became of a request", ["outcome"])
 WAITING = Gauge("driftlock_meter_waiting_hours", "Hours that are over and not certain at Stripe yet")
 OLDEST = Gauge("driftlock_meter_oldest_waiting_seconds", "Age of the oldest of them: rings from two hours on")
-DIFFERING = Gauge(
-    "driftlock_meter_differing_hours", "Hours older than two hours that differ between ledger and Stripe: rings"
-)
+DIFFERING = Gauge("driftlock_reconcile_differences", "Totals that differ, by check: rings after two hours", ["check"])
+RINGING = Gauge("driftlock_reconcile_ringing", "Differences that are older than two hours: rings above 0")
+RECONCILED = Gauge("driftlock_reconcile_timestamp_seconds", "When totals were compared last: rings after three hours")
+CREDIT_NOTES = Counter("driftlock_meter_credit_notes_total", "Credit notes by what became of them", ["outcome"])
 FAILED = Counter(
     "driftlock_meter_failed_passes_total", "Passes that ended in an error of PostgreSQL or Stripe", ["error"]
 )
 
 PASS_SECONDS = 5.0
 RECONCILE_EVERY = timedelta(hours=1)
-RECONCILE_SPAN = timedelta(hours=48)
-RINGS_AFTER = timedelta(hours=2)
-_COUNTED = ("sent", "repeated", "unanswered", "busy", "refused", "confirmed", "resent", "too_old", "old")
+_COUNTED = ("sent", "repeated", "unanswered", "busy", "refused", "confirmed", "resent", "too_old")
 
 log = structlog.get_logger(__name__)
 
@@ -93,25 +96,63 @@ def send_pass(
     waiting, oldest = sender.waiting(connection, clock())
     WAITING.set(waiting)
     OLDEST.set((clock() - oldest).total_seconds() if oldest else 0)
+    old = sender.ring_old_hours(connection, clock())
     said = {name: getattr(report, name) for name in _COUNTED if getattr(report, name)}
     if said:
-        urgent = report.refused or report.too_old or report.old
+        urgent = report.refused or report.too_old or old
         (log.error if urgent else log.info)("hours", waiting=waiting, stripe_down=report.down, **said)
     return report
 
 
 def reconcile_pass(
-    connection: psycopg.Connection[Any], stripe: gateway.Connection, meter: gateway.Meter, now: datetime
-) -> Reconciliation:
-    """Compare the last two days with Stripe; what differs there is put in doubt, so that it is read again and sent."""
-    until = now.replace(minute=0, second=0, microsecond=0)
-    found = reconcile(connection, stripe, meter, until - RECONCILE_SPAN, until)
-    reopened = reopen(connection, found.differences, now)
-    ringing = [hour for hour in found.differences if now - hour.hour >= RINGS_AFTER]
-    DIFFERING.set(len(ringing))
+    connection: psycopg.Connection[Any],
+    stripe: gateway.Connection,
+    meter: gateway.Meter,
+    now: datetime,
+    *,
+    span: timedelta = differences.SPAN,
+    kafka: Mapping[int, Log] | None = None,
+    full: bool = False,
+) -> Result:
+    """Compare R1 to R6, and follow up: ring, put hours in doubt so that they are read and sent again, hold, release."""
+    found = differences.compare(connection, stripe, meter, now, span=span, kafka=kafka, full=full)
+    ringing = differences.follow_up(connection, stripe, found, now, crash_point)
+    for one in found.compared:
+        DIFFERING.labels(one.check).set(len(one.findings))
+    RINGING.set(ringing)
+    RECONCILED.set(now.timestamp())
     say = log.error if ringing else log.info
-    say("reconciled", hours=len(found.hours), differing=len(found.differences), reopened=reopened, ringing=len(ringing))
+    counts = {one.check: len(one.findings) for one in found.compared if one.findings}
+    say("reconciled", hours=len(found.hours.hours), ringing=ringing, **counts)
     return found
+
+
+def run_reconcile(
+    settings: Settings,
+    stripe: gateway.Connection,
+    stop: threading.Event,
+    every: timedelta,
+    span: timedelta,
+    *,
+    kafka: bool,
+) -> None:
+    """Reconcile every so often, the ledger's every row once a day. Whatever is down is waited out."""
+    telemetry.serve(settings, {})
+    counted: datetime | None = None
+    while not stop.is_set():
+        now = present()
+        full = counted is None or now - counted >= timedelta(days=1)
+        try:
+            with connect_database(settings) as connection:
+                logs = usage_logs(settings) if kafka else None
+                reconcile_pass(connection, stripe, find_meter(stripe), now, span=span, kafka=logs, full=full)
+            counted = now if full else counted
+        except (psycopg.Error, DriftlockError) as error:
+            if isinstance(error, SettingsError):
+                raise
+            FAILED.labels(type(error).__name__).inc()
+            log.warning("not reconciled", error=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        stop.wait(every.total_seconds())
 
 
 def run(
@@ -149,6 +190,8 @@ def _turn(
     rng: random.Random,
 ) -> bool:
     report = send_pass(connection, stripe, meter, clock, rng)
+    for outcome, count in credit_notes.issue_due(connection, stripe, clock(), rng, crash_point).items():
+        CREDIT_NOTES.labels(outcome).inc(count)
     status.failing = "Stripe does not answer" if report.down else ""
     now = clock()
     if not report.down and (status.reconciled_at is None or now - status.reconciled_at >= RECONCILE_EVERY):

@@ -16,6 +16,7 @@ def migrate_database(connection: psycopg.Connection, passwords: dict[str, str]) 
     `connection` is in autocommit mode, as the owner of the schema.
     """
     done = migrations.apply(connection, passwords)
-    plans.store(connection)
-    connection.execute("SELECT create_anomaly_partitions(%s, %s)", (datetime.now(UTC), MONTHS_AHEAD))
+    now = datetime.now(UTC)
+    plans.store(connection, now)
+    connection.execute("SELECT create_anomaly_partitions(%s, %s)", (now, MONTHS_AHEAD))
     return done

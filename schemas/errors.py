@@ -74,5 +74,17 @@ class PlanChanged(DriftlockError):
     """The file of plans is wrong, or changes a plan version that a database already holds."""
 
 
+class UnknownPlan(DriftlockError):
+    """There is no plan of that name: billing/plans.toml lists them."""
+
+
+class UnknownOrganization(DriftlockError):
+    """There is no organization of that id, or it has no billing period at that time."""
+
+
+class BillingRefused(DriftlockError):
+    """What is asked for would make the books wrong."""
+
+
 class SchemaMissing(DriftlockError):
     """The database has no schema, or another one than this release needs: run `driftlock db migrate`."""

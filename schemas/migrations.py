@@ -15,7 +15,15 @@ from schemas.errors import MigrationRefused
 
 Connection = psycopg.Connection[Any]
 
-ROLES = ("driftlock_api", "driftlock_sink", "driftlock_meter", "driftlock_webhook", "driftlock_reader")
+ROLES = (
+    "driftlock_api",
+    "driftlock_sink",
+    "driftlock_meter",
+    "driftlock_webhook",
+    "driftlock_reader",
+    "driftlock_jobs",
+    "driftlock_alerts",
+)
 """Login roles, one for each kind of process; none owns a table or passes by row-level security."""
 
 _NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")

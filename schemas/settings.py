@@ -63,6 +63,12 @@ class Settings(BaseModel):
     database_url_meter: Annotated[SecretStr, Field(description="role driftlock_meter")] = SecretStr("")
     database_url_webhook: Annotated[SecretStr, Field(description="role driftlock_webhook")] = SecretStr("")
     database_url_reader: Annotated[SecretStr, Field(description="role driftlock_reader")] = SecretStr("")
+    database_url_jobs: Annotated[
+        SecretStr, Field(description="role driftlock_jobs: billing's jobs and the operator's commands")
+    ] = SecretStr("")
+    database_url_alerts: Annotated[SecretStr, Field(description="role driftlock_alerts: the sender of e-mails")] = (
+        SecretStr("")
+    )
 
     stripe_api_key: Annotated[
         SecretStr, Field(description="restricted key; a live one is refused unless STRIPE_ALLOW_LIVE")
@@ -74,6 +80,30 @@ class Settings(BaseModel):
     stripe_webhook_secrets: Annotated[SecretStr, Field(description="comma separated, several while rotating")] = (
         SecretStr("")
     )
+    credit_limit_percent: Annotated[
+        int,
+        Field(ge=0, le=100, description="false positives credited at most, in percent of a period's billable units"),
+    ] = 10
+    ledger_signing_key: Annotated[
+        SecretStr, Field(description="Ed25519 key that signs the ledger's heads, base64: driftlock ledger new-key")
+    ] = SecretStr("")
+    ledger_verify_key: Annotated[
+        str, Field(description="its public half, for who verifies without the key; empty: that of LEDGER_SIGNING_KEY")
+    ] = ""
+
+    smtp_host: Annotated[str, Field(description="server that takes our e-mails; empty: none are sent")] = ""
+    smtp_port: Annotated[int, Field(ge=1, le=65535, description="its port")] = 587
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Field(description="how the connection is secured; none: a server on loopback"),
+    ] = "starttls"
+    smtp_username: Annotated[str, Field(description="user, where it asks for one")] = ""
+    smtp_password: Annotated[SecretStr, Field(description="and password")] = SecretStr("")
+    mail_from: Annotated[str, Field(description="sender of our e-mails: an address, or Name <address>")] = (
+        "DriftLock <billing@localhost>"
+    )
+    operator_email: Annotated[str, Field(description="who is told by e-mail of alarms about money; empty: nobody")] = ""
+    console_url: Annotated[str, Field(description="the console's address, for links in e-mails; empty: no links")] = ""
     resend_api_key: Annotated[SecretStr, Field(description="e-mail by Resend")] = SecretStr("")
     cors_origins: Annotated[str, Field(description="comma separated origins, never *")] = ""
 

@@ -1,18 +1,20 @@
 """The FastAPI application: built from settings and checks, so that a test builds it without Kafka or PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 SCHEMA_VERSION = 1
 
 
-def build(checks: Mapping[str, Callable[[], str]], detector_version: str, commit: str) -> FastAPI:
-    """The API; each check returns what is wrong in one line, or nothing."""
+def build(
+    checks: Mapping[str, Callable[[], str]], detector_version: str, commit: str, routers: Sequence[APIRouter] = ()
+) -> FastAPI:
+    """The API; each check returns what is wrong in one line, or nothing. `routers` are what it serves besides."""
     app = FastAPI(title="DriftLock", version=version("driftlock"), docs_url=None, redoc_url=None)
 
     @app.get("/healthz")
@@ -40,4 +42,6 @@ def build(checks: Mapping[str, Callable[[], str]], detector_version: str, commit
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    for router in routers:
+        app.include_router(router)
     return app

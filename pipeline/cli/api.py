@@ -19,9 +19,12 @@ def run() -> None:
     import uvicorn
 
     from detectors.detector import DETECTOR_VERSION
+    from pipeline.api import stripe_webhook
     from pipeline.api.app import build
+    from pipeline.meter import present
 
-    app = build(checks(settings), DETECTOR_VERSION, commit())
+    webhook = stripe_webhook.route(stripe_webhook.storing(settings, present))
+    app = build(checks(settings), DETECTOR_VERSION, commit(), [webhook])
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
 
 

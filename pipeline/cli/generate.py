@@ -5,11 +5,18 @@ from pathlib import Path
 
 import orjson
 
-from schemas import models, settings
+from schemas import models, notices, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
-_MESSAGES = (models.Anomaly, models.AnomalyUsage, models.ScoredUsage, models.DeadLetter, models.OrganizationControl)
+_MESSAGES: tuple[type[models.Message], ...] = (
+    models.Anomaly,
+    models.AnomalyUsage,
+    models.ScoredUsage,
+    models.DeadLetter,
+    models.OrganizationControl,
+    *notices.KINDS.values(),
+)
 
 
 class StaleFiles(DriftlockError):

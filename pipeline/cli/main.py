@@ -27,7 +27,36 @@ _GROUPS = {
         "accept": "pipeline.cli.sink:accept",
     },
     "meter": {"run": "pipeline.cli.meter:run"},
-    "stripe": {"sync-prices": "pipeline.cli.stripe:sync_prices", "read-back": "pipeline.cli.stripe:read_back"},
+    "billing": {
+        "override": "pipeline.cli.billing:override",
+        "cap": "pipeline.cli.billing:cap",
+        "email": "pipeline.cli.billing:email",
+        "credit": "pipeline.cli.billing:credit",
+        "waive": "pipeline.cli.billing:waive",
+        "correct": "pipeline.cli.billing:correct",
+        "roll-periods": "pipeline.cli.billing:roll_periods",
+        "reconcile": "pipeline.cli.reconcile:reconcile",
+        "restored": "pipeline.cli.restored:restored",
+        "unlock": "pipeline.cli.restored:unlock",
+    },
+    "ledger": {
+        "verify": "pipeline.cli.ledger:verify",
+        "sign-heads": "pipeline.cli.ledger:sign_heads",
+        "new-key": "pipeline.cli.ledger:new_key",
+    },
+    "audit": {"verify": "pipeline.cli.ledger:audit"},
+    "usage": {"report": "pipeline.cli.invoice:report"},
+    "invoice": {"preview": "pipeline.cli.invoice:preview", "episodes": "pipeline.cli.invoice:episodes"},
+    "alerts": {"run": "pipeline.cli.alerts:run"},
+    "webhooks": {"run": "pipeline.cli.webhooks:run"},
+    "stripe": {
+        "sync-prices": "pipeline.cli.stripe:sync_prices",
+        "read-back": "pipeline.cli.stripe:read_back",
+        "resync": "pipeline.cli.stripe_events:resync",
+        "trigger": "pipeline.cli.stripe_trigger:trigger",
+        "verify-assumptions": "pipeline.cli.stripe_assumptions:verify",
+    },
+    "stripe events": {"list": "pipeline.cli.stripe_events:show", "retry": "pipeline.cli.stripe_events:retry"},
     "api": {"run": "pipeline.cli.api:run"},
     "topics": {"apply": "pipeline.cli.topics:apply", "check": "pipeline.cli.topics:check"},
     "db": {"migrate": "pipeline.cli.db:migrate"},
@@ -36,7 +65,15 @@ _GROUPS = {
 _GROUP_HELP = {
     "sink": "Write a topic to PostgreSQL.",
     "meter": "Send hour totals to Stripe.",
-    "stripe": "Plans' prices at Stripe, and its totals beside ours.",
+    "billing": "What is agreed with tenants, credits, periods, reconciling, the sender's lock.",
+    "ledger": "Whether the ledger is whole.",
+    "audit": "Whether the audit trail is whole.",
+    "usage": "What was used.",
+    "invoice": "What it costs, and why.",
+    "alerts": "E-mails about usage and money.",
+    "webhooks": "Apply what Stripe's events say.",
+    "stripe": "Plans' prices at Stripe, its totals beside ours, its events.",
+    "stripe events": "Events of Stripe that were stored.",
     "api": "The HTTP API.",
     "topics": "Kafka topics.",
     "db": "The database schema.",
@@ -45,17 +82,20 @@ _GROUP_HELP = {
 
 for _name, _where in _COMMANDS.items():
     app.command(_where, name=_name)
+_apps = {"": app}
 for _group, _members in _GROUPS.items():
-    _sub = App(name=_group, help=_GROUP_HELP[_group])
+    _above, _, _own = _group.rpartition(" ")
+    _sub = App(name=_own, help=_GROUP_HELP[_group])
     for _name, _where in _members.items():
         _sub.command(_where, name=_name)
-    app.command(_sub)
+    _apps[_group] = _sub
+    _apps[_above].command(_sub)
 
 
 def main() -> None:
     """Run the command of `sys.argv`."""
     try:
-        sys.exit(app(result_action="return_int_as_exit_code_else_zero"))
+        sys.exit(app(sys.argv[1:], result_action="return_int_as_exit_code_else_zero"))
     except DriftlockError as error:
         sys.stderr.write(f"driftlock: {error}\n")
         sys.exit(error.exit_code)

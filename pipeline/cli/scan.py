@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -13,6 +14,7 @@ from schemas.errors import DriftlockError
 if TYPE_CHECKING:
     from pipeline.scan.offline import Finding, Scored
     from pipeline.scan.read import Line
+    from pipeline.scan.trace import Draw
 
 BIT = 1 << 16
 
@@ -30,6 +32,7 @@ def scan(
     event_field: str | None = None,
     stream_field: str | None = None,
     time_field: str | None = None,
+    plot: Path | None = None,
 ) -> int:
     """Find anomalies in log files: text or JSON, one event a line. Exit code 0: none found, 1: some found, 2: error.
 
@@ -51,15 +54,20 @@ def scan(
         The field that names an event's stream; without it all lines are one stream.
     time_field
         The field with an event's time: seconds since 1970 or ISO 8601.
+    plot
+        Draw bits and p-values over time with the anomalies marked into this file: .html, or .png (needs the extra `plots`).
     """
     _check(files, sensitivity, window, both=json and scores)
     from detectors.detector import Controls
     from pipeline.scan.offline import Scan, batches, findings, score_batch
     from pipeline.scan.parse import Fields
+    from pipeline.scan.trace import panels
 
     if time_field is None:
         sys.stderr.write("driftlock: no --time-field: rate and silence are off\n")
-    state = Scan(Fields(event_field, stream_field, time_field), Controls(sensitivity))
+    draw = None if plot is None else _drawer(plot)
+    fields = Fields(event_field, stream_field, time_field)
+    state = Scan(fields, Controls(sensitivity), traced=draw is not None)
     with _lines(files) as lines:
         for batch in batches(lines):
             scored = score_batch(state, batch)
@@ -72,6 +80,8 @@ def scan(
         if not json:
             sys.stdout.write(_summary(sum(state.seen.values()), len(state.seen), len(found)))
     sys.stdout.flush()
+    if plot is not None and draw is not None:
+        _write(plot, draw(panels(state, found), timed=time_field is not None))
     return 1 if found else 0
 
 
@@ -84,6 +94,32 @@ def _check(files: tuple[str, ...], sensitivity: float, window: int | None, *, bo
         raise BadOption(f"--window {window}: give a number of events, 1 or more")
     if both:
         raise BadOption("--json and --scores can't be given together")
+
+
+def _drawer(file: Path) -> "Draw":
+    """What draws a file of that name; BadOption before anything is read where it could not be written in the end."""
+    if not file.parent.is_dir():
+        raise BadOption(f"--plot {file}: there is no folder {file.parent}")
+    if file.suffix == ".html":
+        from pipeline.scan.page import page
+
+        return page
+    if file.suffix == ".png":
+        try:
+            from pipeline.scan.picture import picture
+        except ModuleNotFoundError as error:
+            raise BadOption(
+                f"--plot {file}: PNG needs {error.name}: pip install 'driftlock[plots]', or give .html"
+            ) from error
+        return picture
+    raise BadOption(f"--plot {file}: give a name that ends in .html or .png")
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise BadOption(f"--plot {file} can't be written: {error.strerror}") from error
 
 
 @contextmanager
@@ -135,6 +171,8 @@ def _as_json(finding: "Finding") -> str:
 
 
 def _as_text(finding: "Finding") -> str:
+    from pipeline.scan.printable import short
+
     update = finding.update
     p = 2.0 ** (-update.surprisal / BIT)
     stream = "" if finding.stream == "default" else f" stream {finding.stream}"
@@ -143,21 +181,15 @@ def _as_text(finding: "Finding") -> str:
     lines = [
         f"{finding.file}:{finding.line}{stream}  {update.severity} {update.kind}, {events}, p = {p:.1g}{marks}",
         f"  {update.explanation.sentence}",
-        f"  event    {_short(update.explanation.event)}",
+        f"  event    {short(update.explanation.event)}",
     ]
     if update.explanation.nearest_normal is not None:
-        lines.append(f"  nearest  {_short(update.explanation.nearest_normal)}")
+        lines.append(f"  nearest  {short(update.explanation.nearest_normal)}")
     lines += [
-        f"  {t.bits / BIT:8,.1f} bits  {_short(t.token, 60)}  seen: {t.seen}; expected: {t.expected}"
+        f"  {t.bits / BIT:8,.1f} bits  {short(t.token, 60)}  seen: {t.seen}; expected: {t.expected}"
         for t in update.explanation.tokens[:4]
     ]
     return "\n".join(lines) + "\n\n"
-
-
-def _short(text: str, most: int = 160) -> str:
-    """One printable line of a text, so that a log's control characters can't steer the terminal."""
-    line = "".join(c if c.isprintable() else "·" for c in text)
-    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def _summary(events: int, streams: int, found: int) -> str:

@@ -2,23 +2,64 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from schemas.settings import load
+import psycopg
+
+from schemas.errors import DatabaseUnreachable, SettingsError
+from schemas.settings import Settings, load
 
 
-def sync_prices() -> None:
-    """Make the meter, and a product and prices for every plan version, where they are missing; nothing is changed."""
+def sync_prices(*, dry_run: bool = False) -> int:
+    """Make the meter, and a product and prices for every plan version, where they are missing; nothing is changed.
+
+    Which price is what is then kept in the database (DATABASE_URL): a subscription to any other is refused.
+
+    Parameters
+    ----------
+    dry_run
+        Make nothing, say what is missing or otherwise at Stripe: exit code 0 if nothing, 1 if something.
+    """
+    from billing import stripe_prices
     from billing.plans import plans
-    from billing.stripe_prices import sync_meter, sync_plan
-    from pipeline.meter import connect_stripe
+    from pipeline.meter import connect_stripe, present
 
-    stripe = connect_stripe(load(os.environ))
-    meter = sync_meter(stripe)
-    sys.stdout.write(f"meter {meter.event_name}: {meter.id}\n")
-    for plan in plans():
-        for price in sync_plan(stripe, meter, plan):
-            sys.stdout.write(f"price {price.lookup_key}: {price.id}\n")
+    settings = load(os.environ)
+    stripe = connect_stripe(settings)
+    if dry_run:
+        found = stripe_prices.differences(stripe, plans())
+        for difference in found:
+            does = "would be made" if difference.can_be_made else "would be refused"
+            sys.stdout.write(f"{difference.said}: {does}\n")
+        sys.stdout.write(f"{len(found)} differences\n")
+        return 1 if found else 0
+    with connect_owner(settings) as connection:
+        meter = stripe_prices.sync_meter(stripe)
+        sys.stdout.write(f"meter {meter.event_name}: {meter.id}\n")
+        for plan in plans():
+            prices = stripe_prices.sync_plan(stripe, meter, plan)
+            stripe_prices.store(connection, plan, prices, present(), livemode=stripe.livemode)
+            for price in prices:
+                sys.stdout.write(f"price {price.lookup_key}: {price.id}\n")
+    return 0
+
+
+@contextmanager
+def connect_owner(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as the owner of the schema, in autocommit mode."""
+    url = settings.database_url.get_secret_value()
+    if not url:
+        raise SettingsError("DATABASE_URL is not set: the owner of the schema")
+    try:
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        said = str(error).strip().splitlines()[-1]
+        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL: {said}") from error
+    with connection:
+        yield connection
 
 
 def read_back(*, hours: int = 48, at: datetime | None = None) -> int:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psycopg
 
 from pipeline import topics
@@ -17,7 +18,7 @@ from pipeline.embedded.ports import LOOPBACK, free_ports
 from pipeline.embedded.postgres import Postgres
 from pipeline.embedded.process import Child
 from pipeline.schema import migrate_database
-from pipeline.stack.processes import PROGRAMS, Program
+from pipeline.stack.processes import API, PROGRAMS, Program
 from schemas.migrations import ROLES
 from schemas.settings import load
 
@@ -72,6 +73,8 @@ def start(folder: Path, kind: Kind, say: Say, create_time: Sequence[str] = ()) -
             undo()
         raise
     ports = dict(zip((p.name for p in PROGRAMS), free_ports(len(PROGRAMS)), strict=True))
+    hook = {"url": f"http://{LOOPBACK}:{ports[API.name]}/webhooks/stripe", "secret": environ["STRIPE_WEBHOOK_SECRETS"]}
+    httpx.post(f"{url}/_fake/webhooks", json=hook, timeout=30).raise_for_status()
     return Components(folder, chosen, database, stripe, url, environ, ports)
 
 
@@ -121,6 +124,7 @@ def _environ(
         "KAFKA_DURABLE": str(chosen.durable).lower(),
         "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
         "STRIPE_API_BASE": stripe_url,
+        "STRIPE_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(16)}",
         "TOPICS_CREATE_TIME": ",".join(create_time),
         "WORKER_DATA_DIR": str(folder / "worker"),
     }

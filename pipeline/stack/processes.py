@@ -22,9 +22,10 @@ WORKER = Program("worker", ("worker",))
 SINK_ANOMALIES = Program("sink-anomalies", ("sink", "anomalies"))
 SINK_USAGE = Program("sink-usage", ("sink", "usage"))
 METER = Program("meter", ("meter", "run"))
+WEBHOOKS = Program("webhooks", ("webhooks", "run"))
 API = Program("api", ("api", "run"))
 
-PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, API)
+PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API)
 
 
 def start(program: Program, environ: Mapping[str, str], logs: Path) -> Child:

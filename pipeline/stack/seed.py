@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 
-from billing import accounts, stripe_gateway
-from billing.plans import latest
-from billing.stripe_gateway import Connection, Meter, Subscription
+from billing import accounts, stripe_gateway, stripe_orders, stripe_prices
+from billing.plans import plans
+from billing.stripe_gateway import Connection, Meter
+from billing.stripe_objects import Subscription
 from billing.stripe_prices import sync_meter, sync_plan
 from pipeline import kafka
 from pipeline.stack.components import Components
@@ -42,11 +43,13 @@ def organization(components: Components, name: str, now: datetime) -> Seeded:
     stripe = stripe_gateway.connect(settings.stripe_api_key.get_secret_value(), base=components.stripe_url)
     move_stripes_clock(components, began)
     meter = sync_meter(stripe)
-    prices = sync_plan(stripe, meter, latest("standard"))
+    prices = {plan.plan: sync_plan(stripe, meter, plan) for plan in plans()}
     customer = stripe_gateway.ensure_customer(stripe, str(organization_id), name)
-    subscription = stripe_gateway.ensure_subscription(stripe, customer, prices)
+    subscription = stripe_orders.ensure_subscription(stripe, customer, prices["standard"])
     move_stripes_clock(components, now)
     with psycopg.connect(components.postgres.url()) as connection:
+        for plan in plans():
+            stripe_prices.store(connection, plan, prices[plan.plan], now, livemode=False)
         accounts.seed(
             connection,
             organization_id,

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.ledger import GENESIS, Entry, Fault, Head, Sealed, check, entry_hash, seal
+from billing.chain import GENESIS, Fault, Head
+from billing.ledger import Entry, Sealed, check, entry_hash, seal
 
 ORGANIZATION = uuid.UUID(int=1)
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from billing.plans import latest, plans, read
-from schemas.errors import PlanChanged
+from schemas.errors import PlanChanged, UnknownPlan
 
 PLAN = """
 [[plan]]
@@ -53,5 +53,8 @@ def test_a_wrong_file_is_one_line(text: str, said: str) -> None:
 def test_the_newest_version_is_the_latest() -> None:
     both = read(PLAN + PLAN.replace("version = 1", "version = 2").replace("included = 10", "included = 20"))
     assert [p.version for p in both] == [1, 2]
-    with pytest.raises(KeyError):
+
+
+def test_an_unknown_plan_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UnknownPlan, match="no plan 'platinum': developer, growth, standard"):
         latest("platinum")

@@ -11,6 +11,7 @@ import pytest
 
 import billing
 from billing import stripe_gateway as gateway
+from billing import stripe_orders as orders
 from billing.plans import latest
 from billing.stripe_prices import EVENT_NAME, sync_meter, sync_plan
 from schemas.errors import LiveKeyRefused, SettingsError
@@ -27,7 +28,7 @@ def test_everything_is_made_once(fake_stripe: FakeStripe) -> None:
         meter = sync_meter(at)
         prices = sync_plan(at, meter, latest("standard")) + sync_plan(at, meter, latest("developer"))
         customer = gateway.ensure_customer(at, "org", "Org")
-        return meter, prices, customer, gateway.ensure_subscription(at, customer, prices[:2])
+        return meter, prices, customer, orders.ensure_subscription(at, customer, prices[:2])
 
     first = make()
     assert make() == first

@@ -16,6 +16,7 @@ import psycopg
 
 from billing import accounts, usage
 from billing import stripe_gateway as gateway
+from billing import stripe_orders as orders
 from billing.meter import Report, send_due_hours, waiting
 from billing.plans import latest
 from billing.reconcile import Reconciliation, reconcile
@@ -130,10 +131,11 @@ class make_world:  # noqa: N801 - a context manager
         customers = {}
         with psycopg.connect(self.database.url(), autocommit=True) as owner:
             owner.execute("UPDATE meter_hours SET state = 'frozen'")  # of an earlier world
+            owner.execute("UPDATE billing_customers SET unlinked_at = now()")
             owner.execute("INSERT INTO source_topics VALUES ('blocks', %s, now()) ON CONFLICT DO NOTHING", (BLOCKS_ID,))
             for organization_id in (uuid4() for _ in range(self.organizations)):
                 customer = gateway.ensure_customer(stripe, str(organization_id), "Org")
-                subscription = gateway.ensure_subscription(stripe, customer, prices)
+                subscription = orders.ensure_subscription(stripe, customer, prices)
                 accounts.seed(
                     owner,
                     organization_id,

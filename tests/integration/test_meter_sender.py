@@ -247,8 +247,13 @@ def test_bad_settings_are_one_line_and_exit_2(world: World, database: Database) 
 
 def test_prices_are_synced_and_totals_read_back_by_command(world: World, database: Database) -> None:
     a, _ = world.customers
-    synced = run_meter(world, database, "stripe", "sync-prices")
+    owner = {"DATABASE_URL": database.url()}
+    missing = run_meter(world, database, "stripe", "sync-prices", "--dry-run")
+    assert (missing.returncode, missing.stdout.splitlines()[-1]) == (1, "3 differences"), missing.stderr
+    synced = run_meter(world, database, "stripe", "sync-prices", **owner)
     assert (synced.returncode, synced.stdout.count("\n")) == (0, 6), synced.stderr
+    assert run_meter(world, database, "stripe", "sync-prices", **owner).stdout == synced.stdout
+    assert run_meter(world, database, "stripe", "sync-prices", "--dry-run").returncode == 0
     back = ("stripe", "read-back", "--at", f"{world.now:%Y-%m-%dT%H:%M:%S}Z")
     world.book(a, FIRST, 5)
     differs = run_meter(world, database, *back)

@@ -101,6 +101,31 @@ def test_an_owner_that_is_no_superuser_can_migrate_and_seed(postgres: Server) ->
             root.execute(f"DROP ROLE {owner}")
 
 
+def test_periods_of_an_earlier_version_get_their_anchor(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = migrations.migrations()
+    with fresh_database(postgres) as empty, psycopg.connect(empty.url(), autocommit=True) as connection:
+        monkeypatch.setattr(migrations, "migrations", lambda: known[:2])
+        migrations.apply(connection)
+        connection.execute(
+            "INSERT INTO plans VALUES ('p', 'P');"
+            " INSERT INTO plan_versions VALUES ('p', 1, 0, 1, NULL, 120, 1, 1, 1);"
+            " INSERT INTO organizations (id, name, created_at) VALUES (gen_random_uuid(), 'x', now());"
+            " INSERT INTO billing_customers (id, organization_id, linked_at) SELECT 'cus', id, now() FROM organizations;"
+            " INSERT INTO subscriptions (id, organization_id, customer_id, plan, plan_version, status, anchor, updated_at)"
+            "  SELECT 'sub', id, 'cus', 'p', 1, 'active', '2026-03-31 10:37Z', now() FROM organizations;"
+            " INSERT INTO billing_periods SELECT id, s::timestamptz, e::timestamptz, 'p', 1, x FROM organizations,"
+            "  (VALUES ('2026-01-31 08:00Z', '2026-02-28 08:00Z', NULL), ('2026-02-28 08:00Z', '2026-03-31 10:37Z', NULL),"
+            "  ('2026-03-31 10:37Z', '2026-04-30 10:37Z', 'sub'), ('2026-04-30 10:37Z', '2026-05-31 10:37Z', 'sub'))"
+            "  AS old (s, e, x)"
+        )
+        monkeypatch.setattr(migrations, "migrations", lambda: known)
+        migrations.apply(connection)
+        rows = connection.execute(
+            "SELECT to_char(anchor AT TIME ZONE 'UTC', 'MM-DD HH24:MI') FROM billing_periods ORDER BY starts_at"
+        ).fetchall()
+    assert rows == [("01-31 08:00",)] * 2 + [("03-31 10:37",)] * 2
+
+
 def test_roles_can_log_in_and_own_nothing(database: Database) -> None:
     for role in ROLES:
         with psycopg.connect(database.url(role)) as connection:

@@ -113,7 +113,10 @@ def _insert(connection: psycopg.Connection, table: str, organization_id: uuid.UU
     }
     known = {
         "severity": "low",
-        "kind": "usage" if table == "ledger" else "x",
+        "kind": {"ledger": "usage", "outbox": "usage.threshold", "usage_alerts": "percent"}.get(table, "x"),
+        "mode": "soft",
+        "units": 1,
+        "count": 1,
         "disposition": "billable",
         "status": "open",
         "state": "pending",
@@ -121,12 +124,19 @@ def _insert(connection: psycopg.Connection, table: str, organization_id: uuid.UU
         "seq": 1,
         "livemode": False,
         "organization_id": organization_id,
-        "corrects": None,
         "ends_at": "2026-04-02 11:00:00+00",
         "sent_version": 0,
+        "held_at": None,
+        "held_for": None,
+        "first_failed_at": None,
+        "deadline_at": None,
+        "source": "list",
     }
+    if table == "billing_access":
+        known["state"] = "ok"
     columns = connection.execute(
-        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s",
+        "SELECT column_name, data_type FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name = %s AND is_nullable = 'NO'",
         (table,),
     ).fetchall()
     values = {name: known.get(name, zero.get(kind, 0)) for name, kind in columns}
@@ -182,6 +192,30 @@ def test_a_tenant_sees_and_writes_only_its_own(database: Database, two: tuple[uu
             with pytest.raises(psycopg.errors.InsufficientPrivilege), tenant(api, mine):
                 api.execute(query, (other,))
     assert seen >= 8
+
+
+def test_the_api_books_nothing_but_a_credit_of_one_unit(database: Database, two: tuple[uuid.UUID, uuid.UUID]) -> None:
+    entry = (
+        "INSERT INTO ledger (organization_id, seq, kind, disposition, usage_id, corrects, count, units, stream,"
+        " occurred_at, arrived_at, recorded_at, meter_hour, period_start, plan, plan_version, blocks_topic_id,"
+        " blocks_partition, frame, event, usage_topic_id, usage_partition, usage_offset, detector_version, prev_hash, hash)"
+        " SELECT %s, seq + 1, %s, 'billable', gen_random_uuid(), %s, count, %s, stream, occurred_at, arrived_at,"
+        " recorded_at, meter_hour, period_start, plan, plan_version, blocks_topic_id, blocks_partition, frame, event,"
+        " usage_topic_id, usage_partition, usage_offset, detector_version, hash, hash FROM ledger"
+    )
+    mine, other = two
+    credited = uuid.uuid4()
+    with psycopg.connect(database.url("driftlock_api"), autocommit=True) as api:
+        for values in (
+            (mine, "usage", None, 1),
+            (mine, "credit", credited, -2),
+            (mine, "waive", credited, -1),
+            (other, "credit", credited, -1),
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), tenant(api, mine):
+                api.execute(entry, values)
+        with tenant(api, mine):
+            assert api.execute(entry, (mine, "credit", credited, -1)).rowcount == 1
 
 
 def test_the_tenant_ends_with_its_transaction(database: Database, two: tuple[uuid.UUID, uuid.UUID]) -> None:

@@ -1,6 +1,7 @@
 """The usage sink as a real process on real Kafka and PostgreSQL: whatever is killed, each unit is counted once."""
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -165,6 +166,12 @@ def test_bad_records_become_dead_letters_before_their_offset_moves(stack: Stack)
         line.replace(b'"is_anomaly":true', b'"is_anomaly":"yes"').replace(b'"is_anomaly":false', b'"is_anomaly":1'),
         line.replace(b'"count":', b'"count":-'),
         line.replace(b'"count":', b'"count":0.'),
+        re.sub(rb'"is_anomaly":\w+,', b"", line),
+        re.sub(rb'"count":\d+,', b"", line),
+        re.sub(rb'"count":\d+', b'"count":"1"', line),
+        re.sub(rb'"count":\d+', b'"count":null', line),
+        re.sub(rb'"count":\d+', b'"count":true', line),
+        re.sub(rb'"count":\d+', b'"count":99999999999999999999', line),
         line.replace(str(organization).encode(), str(uuid.uuid4()).encode()),
         line.replace(b'"occurred_at":', b'"occurred_at":9'),
         line.replace(b'"topic_id":"', b'"topic_id":"\\u0000'),

@@ -17,6 +17,7 @@ from billing import accounts, ledger
 from billing.usage import Arrival, Booked, book
 from schemas.errors import TopicRecreated
 from schemas.models import AnomalyUsage, Position, ScoredUsage
+from tests.billing.reference import Month
 from tests.stack.database import Database, migrate
 from tests.stack.fixtures import fresh_database
 from tests.stack.providers import Server
@@ -118,15 +119,19 @@ def test_any_delivery_gives_the_same_books(
     organizations = [organization(owner) for _ in range(3)]
     queues: list[list[AnomalyUsage | ScoredUsage]] = [[], [], []]
     truth: Counter[tuple[uuid.UUID, str]] = Counter()
+    months = [(Month.of("developer"), Month.of("standard")) for _ in range(3)]
     hours: Counter[tuple[uuid.UUID, int]] = Counter()
     for frame, (who, stream, is_anomaly, calibrated, count, seconds) in enumerate(records):
         o, at = organizations[who], START + seconds * 1000
         if is_anomaly:
             queues[who].append(anomaly(o, frame, at, stream=f"s{stream}", calibrated=calibrated, count=count))
-            truth[o, "billable" if calibrated else "warmup"] += count
             # The hour in which the subscription began belongs to the free plan: counted, and never sent.
-            if calibrated and at >= START + HOUR_MS:
-                hours[o, at - at % HOUR_MS] += count
+            paid = at >= START + HOUR_MS
+            parts = months[who][paid].use(count) if calibrated else {"warmup": count}
+            for name, units in parts.items():
+                truth[o, name] += units
+            if calibrated and paid:
+                hours[o, at - at % HOUR_MS] += parts["billable"]
         else:
             queues[who].append(scored(o, frame, at, count, {"7": 1, "80": 2}))
             truth[o, "scored"] += count
@@ -153,18 +158,21 @@ def test_any_delivery_gives_the_same_books(
     for o in organizations:
         assert ledger.verify(owner, o) is None
         sums = owner.execute(
-            "SELECT coalesce(sum(billable), 0), coalesce(sum(warmup), 0), coalesce(sum(scored_events), 0),"
+            "SELECT coalesce(sum(billable), 0), coalesce(sum(waived), 0), coalesce(sum(capped), 0),"
+            " coalesce(sum(free_withheld), 0), coalesce(sum(warmup), 0), coalesce(sum(scored_events), 0),"
             " coalesce(sum(entries), 0) FROM usage_counters WHERE organization_id = %s",
             (o,),
         ).fetchone()
         booked = Counter(dict(entries_by_disposition(owner, o)))
         assert sums is not None
-        assert sums[:3] == (truth[o, "billable"], truth[o, "warmup"], truth[o, "scored"])
-        assert (booked["billable"], booked["warmup"]) == sums[:2]
+        names = ("billable", "waived", "capped", "free_withheld", "warmup")
+        assert sums[:6] == (*(truth[o, name] for name in names), truth[o, "scored"])
+        assert tuple(booked[name] for name in names) == sums[:5]
+        assert sums[6] == len(entries(owner, o, "seq"))
         found = owner.execute(
             "SELECT (extract(epoch FROM hour) * 1000)::bigint, units FROM meter_hours WHERE organization_id = %s", (o,)
         ).fetchall()
-        assert dict(found) == {hour: n for (of, hour), n in hours.items() if of == o}
+        assert dict(found) == {hour: n for (of, hour), n in hours.items() if of == o and n}
 
 
 def entries_by_disposition(owner: Connection, o: uuid.UUID) -> list[tuple[str, int]]:

@@ -68,7 +68,7 @@ def answer(box: Sandbox, request: Request) -> Answer:
 
 
 def tick(box: Sandbox) -> None:
-    """Do what time has brought: late requests land, periods roll, drafts become final."""
+    """Do what time has brought: late requests land, periods roll, drafts become final, open invoices are tried again."""
     now = box.clock.now()
     box.usage.catch_up(now)
     if now >= box.due_at:

@@ -19,6 +19,7 @@ CREATE = p.fields(
         "client_reference_id": p.text(200),
         "metadata": p.metadata,
         "allow_promotion_codes": p.flag,
+        "discounts": p.each(p.fields({"promotion_code": p.text()}), 1),
         "subscription_data": p.fields(optional={"metadata": p.metadata, "description": p.text(500)}),
     },
 )
@@ -46,6 +47,11 @@ def create(box: Sandbox, given: dict[str, Any]) -> Object:
     if "customer" not in given:
         raise not_modelled("a checkout without a customer")
     box.get("customer", given["customer"], "customer")
+    if "discounts" in given and "allow_promotion_codes" in given:
+        raise invalid("discounts", "You may only specify one of allow_promotion_codes and discounts.")
+    for discount in given.get("discounts", ()):
+        if not box.get("promotion_code", discount["promotion_code"], "discounts[0][promotion_code]")["active"]:
+            raise invalid("discounts", "This promotion code is not active.")
     for place, item in enumerate(given["line_items"]):
         box.get("price", item["price"], f"line_items[{place}][price]")
     made = box.add(

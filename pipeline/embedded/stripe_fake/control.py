@@ -5,25 +5,25 @@
 | GET /_fake/health | `{"now", "objects", "events", "late"}` |
 | POST /_fake/clock | `{"to": s}` or `{"by": s}`, and `{"frozen": true}`: moves, stops or starts the clock |
 | POST /_fake/faults | `{"rules": [...]}` (faults.py), `{"seed": n}`: replaces the rules |
-| POST /_fake/usage | `{"newest_by": "arrival" or "timestamp", "lag": s}`: how windows and summaries behave |
+| POST /_fake/usage | `{"newest_by": "arrival" or "timestamp", "lag": s, "rejects_later": true}`: how windows, summaries and bad events behave |
 | GET /_fake/usage | what summaries will show in the end: `[{"meter", "customer", "hour", "units"}]` |
 | GET /_fake/requests | the last requests to the API, oldest first; DELETE forgets them |
 | POST /_fake/webhooks | `{"url", "secret", "hold"}`: where events go; `hold` keeps them |
 | GET /_fake/webhooks | ids of the events that wait |
 | POST /_fake/webhooks/deliver | `{"ids": [...]}` in that order, as often as named; without ids all that wait |
 | POST /_fake/checkout/complete | `{"id": "cs_..."}`: the customer has paid |
+| POST /_fake/card | `{"customer": "cus_...", "declined": true}`: what the next attempts to collect meet |
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.embedded.stripe_fake import checkout, events, faults
+from pipeline.embedded.stripe_fake import checkout, events, faults, rejections
 from pipeline.embedded.stripe_fake.api import tick
 from pipeline.embedded.stripe_fake.sandbox import Sandbox, Webhooks
 
 Said = Mapping[str, Any]
-DAY = 86_400
 
 
 def _health(box: Sandbox, _: Said) -> Any:
@@ -36,10 +36,7 @@ def _clock(box: Sandbox, said: Said) -> Any:
     if "frozen" in said:
         box.clock.freeze(bool(said["frozen"]))
     target = int(said.get("to", box.clock.now() + int(said.get("by", 0))))
-    # Day by day, so that whatever falls due on the way sees the usage and the periods of its own time.
-    while box.clock.now() + DAY < target:
-        box.clock.move_to(box.clock.now() + DAY)
-        tick(box)
+    box.move(target)
     box.clock.move_to(target)
     tick(box)
     return {"now": box.clock.now()}
@@ -54,12 +51,13 @@ def _faults(box: Sandbox, said: Said) -> Any:
 
 
 def _set_usage(box: Sandbox, said: Said) -> Any:
-    known(said, "newest_by", "lag")
+    known(said, "newest_by", "lag", "rejects_later")
     if said.get("newest_by", "arrival") not in ("arrival", "timestamp"):
         raise ValueError("newest_by is arrival or timestamp")
     box.usage.newest_by = said.get("newest_by", box.usage.newest_by)
     box.usage.lag = int(said.get("lag", box.usage.lag))
-    return {"newest_by": box.usage.newest_by, "lag": box.usage.lag}
+    box.rejects_later = bool(said.get("rejects_later", box.rejects_later))
+    return {"newest_by": box.usage.newest_by, "lag": box.usage.lag, "rejects_later": box.rejects_later}
 
 
 def _usage(box: Sandbox, _: Said) -> Any:
@@ -100,6 +98,13 @@ def _complete(box: Sandbox, said: Said) -> Any:
     return checkout.complete(box, str(said["id"]))
 
 
+def _card(box: Sandbox, said: Said) -> Any:
+    known(said, "customer", "declined")
+    customer = box.get("customer", str(said["customer"]))
+    customer["metadata"] = {**customer["metadata"], "fake_card": "declined" if said["declined"] else "good"}
+    return customer
+
+
 Control = Callable[[Sandbox, Said], Any]
 CONTROLS: dict[tuple[str, str], Control] = {
     ("GET", "/_fake/health"): _health,
@@ -112,6 +117,7 @@ CONTROLS: dict[tuple[str, str], Control] = {
     ("POST", "/_fake/webhooks"): _webhooks,
     ("GET", "/_fake/webhooks"): _waiting,
     ("POST", "/_fake/checkout/complete"): _complete,
+    ("POST", "/_fake/card"): _card,
 }
 
 
@@ -126,7 +132,7 @@ def due(box: Sandbox, said: Said | None = None) -> list[tuple[str, str, dict[str
     if not box.webhooks.url:
         return []
     if said is not None and "ids" in said:
-        by_id = {e["id"]: e for e in box.events}
+        by_id = {e["id"]: e for e in [*box.events, *map(rejections.thin, box.thin.values())]}
         if unknown := set(said["ids"]) - set(by_id):
             raise ValueError(f"no such event: {', '.join(sorted(unknown))}")
         chosen = [by_id[i] for i in said["ids"]]

@@ -9,6 +9,7 @@ from pipeline.embedded.stripe_fake.errors import not_modelled
 from pipeline.embedded.stripe_fake.sandbox import Object, Sandbox
 
 _CONTENT = {"name": p.text(256), "email": p.text(512), "description": p.text(), "metadata": p.metadata}
+CREATE = p.fields(optional={**_CONTENT, "test_clock": p.text()})
 WRITE = p.fields(optional=_CONTENT)
 LIST = p.fields(optional={**p.PAGE, "email": p.text(512)})
 SEARCH = p.fields({"query": p.text()}, {"limit": p.whole(1, 100)})
@@ -16,7 +17,9 @@ _BY_METADATA = re.compile(r"""metadata\['([^']+)'\]:'([^']*)'""")
 
 
 def create(box: Sandbox, given: dict[str, Any]) -> Object:
-    """A customer."""
+    """A customer, of a test clock where one is named."""
+    if "test_clock" in given:
+        box.get("test_helpers.test_clock", given["test_clock"], "test_clock")
     made = box.add(
         "customer",
         "cus",
@@ -45,9 +48,15 @@ def update(box: Sandbox, customer_id: str, given: dict[str, Any]) -> Object:
     return customer
 
 
+def retrieve(box: Sandbox, customer_id: str) -> Object:
+    """One customer; a deleted one as such."""
+    found = box.get("customer", customer_id)
+    return {"id": customer_id, "object": "customer", "deleted": True} if found.get("deleted") else found
+
+
 def listing(box: Sandbox, given: dict[str, Any]) -> Object:
     """Customers, newest first."""
-    found = [c for c in box.all("customer") if "email" not in given or c["email"] == given["email"]]
+    found = [c for c in box.all("customer") if not c.get("deleted") and given.get("email") in (None, c["email"])]
     return p.page(found, given, "/v1/customers")
 
 
@@ -58,7 +67,11 @@ def search(box: Sandbox, given: dict[str, Any]) -> Object:
         raise not_modelled("this search query")
     key, value = asked.groups()
     indexed = box.clock.now() - 60
-    found = [c for c in box.all("customer") if c["metadata"].get(key) == value and c["created"] <= indexed]
+    found = [
+        c
+        for c in box.all("customer")
+        if not c.get("deleted") and c["metadata"].get(key) == value and c["created"] <= indexed
+    ]
     limit = given.get("limit", 10)
     return {
         "object": "search_result",

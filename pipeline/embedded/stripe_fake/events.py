@@ -12,8 +12,8 @@ from pipeline.embedded.stripe_fake import params as p
 from pipeline.embedded.stripe_fake.sandbox import Object, Sandbox
 
 API_VERSION = "2026-10-28.endive"
-_TIMES = p.fields(optional={"gt": p.whole(), "gte": p.whole(), "lt": p.whole(), "lte": p.whole()})
-LIST = p.fields(optional={**p.PAGE, "type": p.text(), "created": _TIMES})
+TIMES = p.fields(optional={"gt": p.whole(), "gte": p.whole(), "lt": p.whole(), "lte": p.whole()})
+LIST = p.fields(optional={**p.PAGE, "type": p.text(), "created": TIMES})
 
 
 def record(box: Sandbox, kind: str, of: Object) -> Object:
@@ -38,15 +38,23 @@ def record(box: Sandbox, kind: str, of: Object) -> Object:
 def listing(box: Sandbox, given: dict[str, Any]) -> Object:
     """Events of the last 30 days, newest first."""
     oldest = box.clock.now() - 30 * 86_400
-    times = given.get("created", {})
     found = [
         e
         for e in reversed(box.events)
-        if e["created"] >= max(oldest, times.get("gte", 0), times.get("gt", -1) + 1)
-        and e["created"] <= min(times.get("lte", 1 << 60), times.get("lt", 1 << 60) - 1)
+        if e["created"] >= oldest
+        and within(given.get("created", {}), e["created"])
         and given.get("type") in (None, e["type"])
     ]
     return p.page(found, given, "/v1/events")
+
+
+def within(times: Object, at: int) -> bool:
+    """Whether a time is within gt, gte, lt, lte of a list's filter."""
+    least, most = (
+        max(times.get("gte", 0), times.get("gt", -1) + 1),
+        min(times.get("lte", 1 << 60), times.get("lt", 1 << 60) - 1),
+    )
+    return bool(least <= at <= most)
 
 
 def signature(payload: bytes, secret: str, at: int) -> str:

@@ -8,7 +8,7 @@ metadata says `fake_card: declined`.
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from pipeline.embedded.stripe_fake import events, meters
+from pipeline.embedded.stripe_fake import collection, events, meters
 from pipeline.embedded.stripe_fake import params as p
 from pipeline.embedded.stripe_fake.errors import invalid, missing_parameter
 from pipeline.embedded.stripe_fake.sandbox import Object, Sandbox
@@ -21,8 +21,10 @@ LIST = p.fields(
         "customer": p.text(),
         "subscription": p.text(),
         "status": p.one_of("draft", "open", "paid", "uncollectible", "void"),
+        "created": events.TIMES,
     }
 )
+UPDATE = p.fields(optional={"auto_advance": p.flag, "metadata": p.metadata, "description": p.text(1500)})
 CREDIT = p.fields(
     {"invoice": p.text()},
     {
@@ -32,6 +34,7 @@ CREDIT = p.fields(
         "reason": p.one_of("duplicate", "fraudulent", "order_change", "product_unsatisfactory"),
     },
 )
+CREDITS = p.fields(optional={**p.PAGE, "customer": p.text(), "invoice": p.text()})
 
 
 def graduated(tiers: list[Object], units: int) -> list[tuple[int, int]]:
@@ -110,19 +113,28 @@ def _invoice(of: Object, lines: list[Object], reason: str, period: tuple[int, in
         "amount_paid": 0,
         "amount_remaining": total,
         "attempt_count": 0,
+        "attempted": False,
         "auto_advance": True,
         "billing_reason": reason,
         "collection_method": "charge_automatically",
         "currency": "usd",
         "customer": of["customer"],
         "hosted_invoice_url": None,
+        "invoice_pdf": None,
         "lines": {"object": "list", "has_more": False, "url": "/v1/invoices/lines", "data": lines},
         "metadata": {},
+        "next_payment_attempt": None,
         "number": None,
         "parent": {"type": "subscription_details", "subscription_details": {"subscription": of["id"], "metadata": {}}},
         "period_start": period[0],
         "period_end": period[1],
         "status": "draft",
+        "status_transitions": {
+            "finalized_at": None,
+            "marked_uncollectible_at": None,
+            "paid_at": None,
+            "voided_at": None,
+        },
         "subtotal": total,
         "total": total,
     }
@@ -175,22 +187,32 @@ def settle(box: Sandbox, now: int) -> int:
     """Finalize and collect the drafts older than an hour; when the next one will be."""
     for invoice_id in list(box.drafts):
         draft = box.get("invoice", invoice_id)
-        if now - draft["created"] < DRAFT_SECONDS:
+        if now - draft["created"] < DRAFT_SECONDS or not draft["auto_advance"]:
             continue
         _refresh(box, draft)
         del box.drafts[invoice_id]
         del draft["metered"]
         draft.update(status="open", number=f"FAKE-{len(box.objects['invoice']):06d}")
+        draft["status_transitions"]["finalized_at"] = now
+        url = f"https://invoice.stripe.example/i/{invoice_id}"
+        draft.update(hosted_invoice_url=url, invoice_pdf=f"{url}/pdf")
         events.record(box, "invoice.finalized", draft)
-        customer = box.get("customer", draft["customer"])
-        draft["attempt_count"] = 1
-        if draft["total"] and customer["metadata"].get("fake_card") == "declined":
-            events.record(box, "invoice.payment_failed", draft)
-        else:
-            draft.update(status="paid", amount_paid=draft["total"], amount_remaining=0)
-            events.record(box, "invoice.paid", draft)
-    waiting = [box.get("invoice", one)["created"] + DRAFT_SECONDS for one in box.drafts]
-    return min(waiting, default=1 << 60)
+        collection.attempt(box, draft, now)
+    drafts = [box.get("invoice", one) for one in box.drafts]
+    waiting = [draft["created"] + DRAFT_SECONDS for draft in drafts if draft["auto_advance"]]
+    return min(*waiting, collection.retry(box, now)) if waiting else collection.retry(box, now)
+
+
+def update(box: Sandbox, invoice_id: str, given: dict[str, Any]) -> Object:
+    """Change an invoice: hold a draft (`auto_advance=false`) or let it go on; a final one may be changed so too."""
+    invoice = box.get("invoice", invoice_id)
+    if "auto_advance" in given and invoice["status"] not in ("draft", "open"):
+        raise invalid("auto_advance", "Only draft and open invoices can be advanced automatically.")
+    invoice["metadata"] = {k: v for k, v in {**invoice["metadata"], **given.pop("metadata", {})}.items() if v}
+    invoice.update(given)
+    box.due_at = 0
+    events.record(box, "invoice.updated", invoice)
+    return shown(box, invoice)
 
 
 def retrieve(box: Sandbox, invoice_id: str) -> Object:
@@ -211,6 +233,7 @@ def listing(box: Sandbox, given: dict[str, Any]) -> Object:
         shown(box, one)
         for one in box.all("invoice")
         if given.get("customer") in (None, one["customer"])
+        and events.within(given.get("created", {}), one["created"])
         and given.get("status") in (None, one["status"])
         and given.get("subscription") in (None, one["parent"]["subscription_details"]["subscription"])
     ]
@@ -231,3 +254,13 @@ def credit(box: Sandbox, given: dict[str, Any]) -> Object:
     made = box.add("credit_note", "cn", {**content, "currency": "usd", "status": "issued", "total": given["amount"]})
     events.record(box, "credit_note.created", made)
     return made
+
+
+def list_credits(box: Sandbox, given: dict[str, Any]) -> Object:
+    """Credit notes, newest first."""
+    found = [
+        note
+        for note in box.all("credit_note")
+        if given.get("invoice") in (None, note["invoice"]) and given.get("customer") in (None, note["customer"])
+    ]
+    return p.page(found, given, "/v1/credit_notes")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.embedded.stripe_fake import params as p
+from pipeline.embedded.stripe_fake import rejections
 from pipeline.embedded.stripe_fake.errors import ApiError, invalid, not_modelled
 from pipeline.embedded.stripe_fake.sandbox import Object, Sandbox
 from pipeline.embedded.stripe_fake.usage import RAW_SECONDS, WINDOW_SECONDS, MeterEvent
@@ -83,7 +84,7 @@ def read_event(box: Sandbox, given: dict[str, Any]) -> tuple[MeterEvent, Object]
     if meter is None:
         raise invalid("event_name", f"No active meter found for event name {given['event_name']}.", "no_meter")
     customer = _payload(given, meter["customer_mapping"]["event_payload_key"])
-    if box.find("customer", customer) is None:
+    if (found := box.find("customer", customer)) is None or found.get("deleted"):
         raise invalid("payload", f"No such customer: '{customer}'", "resource_missing")
     raw = _payload(given, meter["value_settings"]["event_payload_key"])
     if not raw.isascii() or not raw.removeprefix("-").isdigit():
@@ -104,9 +105,13 @@ def read_event(box: Sandbox, given: dict[str, Any]) -> tuple[MeterEvent, Object]
         raise ApiError(400, f"An event already exists with identifier {identifier}.", executed=True)
     width = WINDOW_SECONDS.get(meter["event_time_window"] or "", 0)
     event = MeterEvent(meter["id"], customer, identifier, stamp, value, width or RAW_SECONDS, width > 0)
-    return event, {
+    return event, _answer(box, given, identifier, stamp)
+
+
+def _answer(box: Sandbox, given: dict[str, Any], identifier: str, stamp: int) -> Object:
+    return {
         "object": "billing.meter_event",
-        "created": now,
+        "created": box.clock.now(),
         "event_name": given["event_name"],
         "identifier": identifier,
         "livemode": False,
@@ -122,8 +127,15 @@ def _payload(given: dict[str, Any], key: str) -> str:
 
 
 def send(box: Sandbox, given: dict[str, Any]) -> Object:
-    """Count an event."""
-    event, answer = read_event(box, given)
+    """Count an event; where bad ones are rejected later, they are answered with success and reported by an event."""
+    try:
+        event, answer = read_event(box, given)
+    except ApiError as error:
+        if not box.rejects_later or error.code not in rejections.CODES:
+            raise
+        meter = next((m["id"] for m in box.all(KIND) if m["event_name"] == given["event_name"]), "")
+        rejections.report(box, error, meter, given.get("identifier", ""))
+        return _answer(box, given, given.get("identifier", ""), given.get("timestamp", box.clock.now()))
     box.usage.apply(event, box.clock.now())
     return answer
 

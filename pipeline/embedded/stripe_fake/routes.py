@@ -5,7 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.embedded.stripe_fake import catalog, checkout, customers, events, invoices, meters, subscriptions
+from pipeline.embedded.stripe_fake import (
+    catalog,
+    checkout,
+    collection,
+    customers,
+    events,
+    invoices,
+    meters,
+    rejections,
+    schedules,
+    subscriptions,
+    test_clocks,
+)
 from pipeline.embedded.stripe_fake import params as p
 from pipeline.embedded.stripe_fake.errors import ApiError
 from pipeline.embedded.stripe_fake.sandbox import Object, Sandbox
@@ -34,10 +46,11 @@ def _retrieve(kind: str) -> Endpoint:
 
 
 ROUTES = (
-    Route("POST", "/v1/customers", customers.WRITE, customers.create),
+    Route("POST", "/v1/customers", customers.CREATE, customers.create),
     Route("GET", "/v1/customers", customers.LIST, customers.listing),
     Route("GET", "/v1/customers/search", customers.SEARCH, customers.search),
-    Route("GET", "/v1/customers/{id}", NONE, _retrieve("customer")),
+    Route("GET", "/v1/customers/{id}", NONE, lambda box, one, _: customers.retrieve(box, one)),
+    Route("DELETE", "/v1/customers/{id}", NONE, lambda box, one, _: subscriptions.delete_customer(box, one)),
     Route("POST", "/v1/customers/{id}", customers.WRITE, customers.update),
     Route("POST", "/v1/products", catalog.PRODUCT, catalog.create_product),
     Route("GET", "/v1/products", catalog.PRODUCTS, catalog.list_products),
@@ -51,6 +64,10 @@ ROUTES = (
     Route("GET", "/v1/subscriptions/{id}", NONE, _retrieve("subscription")),
     Route("POST", "/v1/subscriptions/{id}", subscriptions.UPDATE, subscriptions.update),
     Route("DELETE", "/v1/subscriptions/{id}", NONE, lambda box, one, _: subscriptions.cancel(box, one)),
+    Route("POST", "/v1/subscription_schedules", schedules.CREATE, schedules.create),
+    Route("GET", "/v1/subscription_schedules/{id}", NONE, _retrieve(schedules.KIND)),
+    Route("POST", "/v1/subscription_schedules/{id}", schedules.UPDATE, schedules.update),
+    Route("POST", "/v1/subscription_schedules/{id}/release", NONE, schedules.release),
     Route("POST", "/v1/billing/meters", meters.CREATE, meters.create),
     Route("GET", "/v1/billing/meters", meters.LIST, meters.listing),
     Route("GET", "/v1/billing/meters/{id}", NONE, _retrieve(meters.KIND)),
@@ -61,7 +78,10 @@ ROUTES = (
     Route("POST", "/v1/invoices/create_preview", invoices.PREVIEW, invoices.preview),
     Route("GET", "/v1/invoices", invoices.LIST, invoices.listing),
     Route("GET", "/v1/invoices/{id}", NONE, lambda box, one, _: invoices.retrieve(box, one)),
+    Route("POST", "/v1/invoices/{id}", invoices.UPDATE, invoices.update),
+    Route("POST", "/v1/invoices/{id}/pay", NONE, lambda box, one, _: collection.pay(box, one)),
     Route("POST", "/v1/credit_notes", invoices.CREDIT, invoices.credit),
+    Route("GET", "/v1/credit_notes", invoices.CREDITS, invoices.list_credits),
     Route("GET", "/v1/credit_notes/{id}", NONE, _retrieve("credit_note")),
     Route("POST", "/v1/checkout/sessions", checkout.CREATE, checkout.create),
     Route("GET", "/v1/checkout/sessions", checkout.LIST, checkout.listing),
@@ -71,6 +91,11 @@ ROUTES = (
     Route("POST", "/v1/promotion_codes", checkout.CODE, checkout.create_code),
     Route("GET", "/v1/promotion_codes", checkout.CODES, checkout.list_codes),
     Route("GET", "/v1/events", events.LIST, events.listing),
+    Route("GET", "/v2/core/events/{id}", NONE, rejections.retrieve),
+    Route("POST", "/v1/test_helpers/test_clocks", test_clocks.CREATE, test_clocks.create),
+    Route("GET", "/v1/test_helpers/test_clocks/{id}", NONE, _retrieve(test_clocks.KIND)),
+    Route("POST", "/v1/test_helpers/test_clocks/{id}/advance", test_clocks.ADVANCE, test_clocks.advance),
+    Route("DELETE", "/v1/test_helpers/test_clocks/{id}", NONE, test_clocks.delete),
 )
 _COMPILED = tuple((route, route.pattern) for route in ROUTES)
 

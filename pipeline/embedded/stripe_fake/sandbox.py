@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.embedded.stripe_fake.usage import Usage
 MOST_OBJECTS = 50_000
 MOST_EVENTS = 10_000
 MOST_LOGGED = 5_000
+DAY = 86_400
 
 Object = dict[str, Any]
 
@@ -44,12 +46,23 @@ class Sandbox:
     webhooks: Webhooks = field(default_factory=Webhooks)
     log: deque[Object] = field(default_factory=lambda: deque(maxlen=MOST_LOGGED))
     drafts: dict[str, list[Object]] = field(default_factory=dict)
+    thin: OrderedDict[str, Object] = field(default_factory=OrderedDict)
+    rejects_later: bool = False
+    ticks: list[Callable[["Sandbox"], None]] = field(default_factory=list)
     carts: dict[str, Object] = field(default_factory=dict)
+    announced: set[str] = field(default_factory=set)
     made: int = 0
     due_at: int = 0
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)  # noqa: S311 - faults, not secrets
+
+    def move(self, target: int) -> None:
+        """Move time forward day by day, so that what falls due on the way sees the usage and periods of its own time."""
+        while self.clock.now() < target:
+            self.clock.move_to(min(target, self.clock.now() + DAY))
+            for tick in self.ticks:
+                tick(self)
 
     def new_id(self, prefix: str) -> str:
         """An id as Stripe's look: the prefix and 14 characters, the same for the same seed and order."""

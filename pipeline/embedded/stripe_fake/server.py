@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.embedded.stripe_fake import control
-from pipeline.embedded.stripe_fake.api import Answer, Request, answer
+from pipeline.embedded.stripe_fake.api import Answer, Request, answer, tick
 from pipeline.embedded.stripe_fake.errors import ApiError
 from pipeline.embedded.stripe_fake.sandbox import Sandbox
 
@@ -30,6 +30,7 @@ class FakeServer(ThreadingHTTPServer):
     def __init__(self, box: Sandbox, port: int) -> None:
         self.box = box
         self.lock = threading.Lock()
+        box.ticks[:] = [tick]
         super().__init__((HOST, port), _Http)
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.embedded.stripe_fake import catalog, events, invoices
+from pipeline.embedded.stripe_fake import catalog, events, invoices, schedules
 from pipeline.embedded.stripe_fake import params as p
 from pipeline.embedded.stripe_fake.errors import invalid, not_modelled
 from pipeline.embedded.stripe_fake.periods import months_after
@@ -13,7 +13,12 @@ NEVER = 1 << 60
 _ITEM = p.fields({"price": p.text()}, {"quantity": p.whole(), "metadata": p.metadata})
 CREATE = p.fields(
     {"customer": p.text(), "items": p.each(_ITEM, 20)},
-    {"metadata": p.metadata, "description": p.text(500), "collection_method": p.one_of("charge_automatically")},
+    {
+        "metadata": p.metadata,
+        "description": p.text(500),
+        "collection_method": p.one_of("charge_automatically"),
+        "trial_end": p.whole(),
+    },
 )
 UPDATE = p.fields(
     optional={
@@ -30,17 +35,21 @@ LIST = p.fields(
         **p.PAGE,
         "customer": p.text(),
         "price": p.text(),
-        "status": p.one_of("active", "past_due", "canceled", "ended", "all"),
+        "status": p.one_of("active", "trialing", "past_due", "canceled", "ended", "all"),
     }
 )
 
 
 def create(box: Sandbox, given: dict[str, Any]) -> Object:
-    """A subscription that begins now: its flat prices are invoiced at once, its metered ones in arrears."""
-    box.get("customer", given["customer"], "customer")
+    """A subscription that begins now: its flat prices are invoiced at once, or after its trial; metered ones in arrears."""
+    if box.get("customer", given["customer"], "customer").get("deleted"):
+        raise invalid("customer", f"No such customer: '{given['customer']}'", "resource_missing")
     if not given["items"]:
         raise invalid("items", "A subscription needs items.", "parameter_missing")
     now = box.clock.now()
+    trial_end = given.get("trial_end")
+    if trial_end is not None and trial_end <= now:
+        raise invalid("trial_end", "The trial must end in the future.")
     made = box.add(
         "subscription",
         "sub",
@@ -49,9 +58,12 @@ def create(box: Sandbox, given: dict[str, Any]) -> Object:
             "metadata": {},
             "collection_method": "charge_automatically",
             **given,
-            "status": "active",
+            "status": "active" if trial_end is None else "trialing",
             "currency": "usd",
-            "billing_cycle_anchor": now,
+            "billing_cycle_anchor": trial_end or now,
+            "trial_start": None if trial_end is None else now,
+            "trial_end": trial_end,
+            "schedule": None,
             "start_date": now,
             "cancel_at_period_end": False,
             "cancel_at": None,
@@ -63,8 +75,10 @@ def create(box: Sandbox, given: dict[str, Any]) -> Object:
     )
     for place, item in enumerate(given["items"]):
         made["items"]["data"].append(_item(box, made, item, f"items[{place}][price]", now))
+        if trial_end is not None:
+            made["items"]["data"][-1]["current_period_end"] = trial_end
     box.due_at = 0
-    made["latest_invoice"] = invoices.bill(box, made, now, "subscription_create", [])["id"]
+    made["latest_invoice"] = invoices.bill(box, made, now, "subscription_create", [], opens=trial_end is None)["id"]
     events.record(box, "customer.subscription.created", made)
     return made
 
@@ -97,6 +111,8 @@ def update(box: Sandbox, subscription_id: str, given: dict[str, Any]) -> Object:
     kept = box.get("subscription", subscription_id)
     if kept["status"] == "canceled":
         raise invalid("subscription", "A canceled subscription can only change its metadata.")
+    if kept["schedule"] is not None and ("items" in given or "cancel_at_period_end" in given):
+        raise invalid("id", "The subscription is managed by a schedule: release it first.")
     if "items" in given:
         if given.get("billing_cycle_anchor") != "now" or given.get("proration_behavior") != "none":
             raise not_modelled("a change of items within a period")
@@ -132,11 +148,26 @@ def cancel(box: Sandbox, subscription_id: str) -> Object:
     return kept
 
 
+def delete_customer(box: Sandbox, customer_id: str) -> Object:
+    """A deleted customer keeps its id and nothing else; its subscriptions end now."""
+    customer = box.get("customer", customer_id)
+    if customer.get("deleted"):
+        raise invalid("id", f"No such customer: '{customer_id}'", "resource_missing")
+    for kept in box.all("subscription"):
+        if kept["customer"] == customer_id and kept["status"] != "canceled":
+            end(box, kept, box.clock.now())
+    customer["deleted"] = True
+    events.record(box, "customer.deleted", customer)
+    return {"id": customer_id, "object": "customer", "deleted": True}
+
+
 def end(box: Sandbox, kept: Object, at: int) -> None:
     """Close the last period of a subscription."""
     kept["latest_invoice"] = invoices.bill(
         box, kept, at, "subscription_cancel", invoices.closing(kept, at), opens=False
     )["id"]
+    if kept["schedule"] is not None:
+        schedules.release(box, kept["schedule"], {})
     kept.update(status="canceled", canceled_at=at, ended_at=at)
     events.record(box, "customer.subscription.deleted", kept)
 
@@ -166,6 +197,7 @@ def roll(box: Sandbox, now: int) -> int:
     for kept in list(box.objects.get("subscription", {}).values()):
         while kept["status"] != "canceled":
             due = kept["items"]["data"][0]["current_period_end"]
+            _announce_trial_end(box, kept, now)
             if due > now:
                 soonest = min(soonest, due)
                 break
@@ -176,9 +208,20 @@ def roll(box: Sandbox, now: int) -> int:
     return soonest
 
 
+def _announce_trial_end(box: Sandbox, kept: Object, now: int) -> None:
+    """Stripe tells of a trial's end three days before it."""
+    if kept["status"] == "trialing" and now >= kept["trial_end"] - 3 * 86_400 and kept["id"] not in box.announced:
+        box.announced.add(kept["id"])
+        events.record(box, "customer.subscription.trial_will_end", kept)
+
+
 def _renew(box: Sandbox, kept: Object, due: int) -> None:
     closed = invoices.closing(kept, due)
     following = _next(kept["billing_cycle_anchor"], due)
+    if kept["status"] == "trialing":
+        kept["status"] = "active"
+    if planned := schedules.following(box, kept, due):
+        kept["items"]["data"] = [_item(box, kept, item, "phases[items][price]", due) for item in planned]
     for item in kept["items"]["data"]:
         item.update(current_period_start=due, current_period_end=following)
     kept["latest_invoice"] = invoices.bill(box, kept, due, "subscription_cycle", closed)["id"]

@@ -29,7 +29,7 @@ def test_a_request_without_a_test_key_is_refused(fake_stripe: FakeStripe) -> Non
         ("GET", "/v1/customers/cus_x", "", 404, "resource_missing"),
         ("GET", "/v1/nothing", "", 404, None),
         ("GET", "/v1/customers?limit=101", "", 400, "parameter_invalid_integer"),
-        ("DELETE", "/v1/customers/cus_x", "", 404, None),
+        ("DELETE", "/v1/products/prod_x", "", 404, None),
     ],
 )
 def test_what_stripe_does_not_know_is_refused(

@@ -12,6 +12,8 @@ import pytest
 import stripe
 
 from billing import stripe_gateway as gateway
+from billing import stripe_objects as objects
+from billing import stripe_orders as orders
 from billing.plans import latest
 from billing.stripe_prices import sync_meter, sync_plan
 from pipeline.embedded.stripe_fake.periods import months_after
@@ -22,16 +24,16 @@ HOUR = int(datetime(2026, 2, 3, 5, tzinfo=UTC).timestamp())
 
 
 @pytest.fixture
-def subscribed(fake_stripe: FakeStripe) -> tuple[gateway.Connection, gateway.Meter, gateway.Subscription]:
+def subscribed(fake_stripe: FakeStripe) -> tuple[gateway.Connection, gateway.Meter, objects.Subscription]:
     fake_stripe.move(BEGAN)
     return subscribe(fake_stripe, "standard")
 
 
-def subscribe(fake_stripe: FakeStripe, plan: str) -> tuple[gateway.Connection, gateway.Meter, gateway.Subscription]:
+def subscribe(fake_stripe: FakeStripe, plan: str) -> tuple[gateway.Connection, gateway.Meter, objects.Subscription]:
     at = fake_stripe.connect()
     meter = sync_meter(at)
     prices = sync_plan(at, meter, latest(plan))
-    return at, meter, gateway.ensure_subscription(at, gateway.ensure_customer(at, "org", "Org"), prices)
+    return at, meter, orders.ensure_subscription(at, gateway.ensure_customer(at, "org", "Org"), prices)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_the_next_invoice_is_the_price_of_the_plan(fake_stripe: FakeStripe, plan
 
 
 def test_usage_counts_in_the_period_that_holds_the_start_of_its_hour(
-    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, gateway.Subscription]
+    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, objects.Subscription]
 ) -> None:
     at, meter, subscription = subscribed
     fake_stripe.say("clock", {"by": 7200})
@@ -69,12 +71,12 @@ def test_usage_counts_in_the_period_that_holds_the_start_of_its_hour(
 
 
 def test_periods_return_to_the_anchor_clamped_to_the_months_end(
-    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, gateway.Subscription]
+    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, objects.Subscription]
 ) -> None:
     at, _, subscription = subscribed
     ends = []
     for _ in range(3):
-        now = gateway.read_subscription(at, subscription.id)
+        now = objects.read_subscription(at, subscription.id)
         ends.append(datetime.fromtimestamp(now.period_end, UTC))
         fake_stripe.say("clock", {"to": now.period_end})
     assert [(e.month, e.day, e.hour, e.minute) for e in ends] == [(2, 28, 10, 37), (3, 31, 10, 37), (4, 30, 10, 37)]
@@ -82,7 +84,7 @@ def test_periods_return_to_the_anchor_clamped_to_the_months_end(
 
 
 def test_a_period_that_ends_is_invoiced_with_its_usage_after_an_hour_of_grace(
-    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, gateway.Subscription]
+    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, objects.Subscription]
 ) -> None:
     at, meter, subscription = subscribed
     fake_stripe.say("clock", {"to": HOUR + 7200})
@@ -103,17 +105,17 @@ def test_a_period_that_ends_is_invoiced_with_its_usage_after_an_hour_of_grace(
 
 
 def test_a_declined_card_leaves_the_invoice_open(
-    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, gateway.Subscription]
+    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, objects.Subscription]
 ) -> None:
     _, _, subscription = subscribed
     fake_stripe.form("POST", f"/v1/customers/{subscription.customer}", "metadata[fake_card]=declined")
     fake_stripe.say("clock", {"by": 3600})
-    newest = fake_stripe.form("GET", "/v1/events").json()["data"][0]
+    newest = fake_stripe.form("GET", "/v1/events").json()["data"][1]  # the newest says that it is past due
     assert newest["type"] == "invoice.payment_failed"
 
 
 def test_cancelling_invoices_the_usage_so_far_and_ends(
-    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, gateway.Subscription]
+    fake_stripe: FakeStripe, subscribed: tuple[gateway.Connection, gateway.Meter, objects.Subscription]
 ) -> None:
     at, meter, subscription = subscribed
     fake_stripe.say("clock", {"to": HOUR + 7200})
@@ -133,7 +135,7 @@ def test_a_checkout_that_is_completed_begins_the_subscription(fake_stripe: FakeS
     session = fake_stripe.form("POST", "/v1/checkout/sessions", f"mode=subscription&customer={customer}&{items}").json()
     assert session["status"] == "open"
     done = fake_stripe.say("checkout/complete", {"id": session["id"]})
-    assert gateway.read_subscription(at, done["subscription"]).prices == (prices[0].id, prices[1].id)
+    assert objects.read_subscription(at, done["subscription"]).prices == (prices[0].id, prices[1].id)
     portal = fake_stripe.form("POST", "/v1/billing_portal/sessions", f"customer={customer}&return_url=http://x")
     assert portal.json()["url"].startswith("https://billing.")
 

@@ -1,0 +1,1 @@
+"""E-mails about usage and money, from the outbox."""

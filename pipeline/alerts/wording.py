@@ -1,0 +1,155 @@
+"""What an e-mail says, by kind of notice: plain texts, escaped later, where they become HTML."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from pipeline.export import dollars
+from schemas.notices import (
+    KINDS,
+    AlarmRinging,
+    BillingDunning,
+    BillingPaymentFailed,
+    BillingPlanChanged,
+    BillingTrialEnding,
+    UsageCapReached,
+    UsageThreshold,
+)
+
+
+@dataclass(frozen=True)
+class Words:
+    """One e-mail. `subject` holds no text of anybody else. `link`: (what it is called, path of the console or https URL)."""
+
+    subject: str
+    paragraphs: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    link: tuple[str, str]
+
+
+def _when(ms: int) -> str:
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms):%d %B %Y, %H:%M} UTC".lstrip("0")
+
+
+def _period(notice: UsageThreshold | UsageCapReached) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Plan", notice.plan.capitalize()),
+        ("Anomalies this period", f"{notice.used:,} of {notice.included:,} included"),
+        ("Cap", "off" if notice.cap is None else f"{notice.cap:,}"),
+        ("Overage so far", dollars(notice.overage_cents)),
+        ("Period", f"{_when(notice.period_start)} to {_when(notice.period_end)}"),
+    )
+
+
+def _threshold(notice: UsageThreshold) -> Words:
+    included = f"the {notice.included:,} anomalies of your plan"
+    full = f"At the pace of the last days all of them are used on {notice.full_on}." if notice.full_on else ""
+    subject, said = {
+        "percent": (
+            f"{notice.threshold} % of your included anomalies are used",
+            f"You have used {notice.threshold} % of {included} in this period.",
+        ),
+        "overage": (
+            "Your included anomalies are used: overage has begun",
+            f"You have used {included}. Each further one costs your plan's overage rate, up to your cap.",
+        ),
+        "spend": (
+            f"Your overage has passed {dollars(notice.threshold)}",
+            f"The anomalies over {included} cost {dollars(notice.overage_cents)} so far.",
+        ),
+        "forecast": (
+            "Your included anomalies will be used before the period ends",
+            f"You have used {notice.used:,} of {included}.",
+        ),
+    }[notice.alert]
+    paragraphs = (said, full) if full else (said,)
+    return Words(subject, paragraphs, _period(notice), ("See your usage", "/usage"))
+
+
+def _cap(notice: UsageCapReached) -> Words:
+    after = {
+        "soft": "Detection goes on. Anomalies over the cap are counted and not billed until you raise it.",
+        "block": "As you chose, intake over HTTP now answers 429 until you raise the cap or the period ends."
+        " What arrives by Kafka is still scored, and not billed.",
+    }[notice.mode]
+    if notice.plan == "developer":
+        after = "Detection goes on. Anomalies over the cap are counted and not shown until the period ends or you choose a plan."
+    subject = "Your cap of anomalies is reached"
+    said = f"You have used {notice.cap:,} anomalies in this period, as many as your cap admits."
+    return Words(subject, (said, after), _period(notice), ("See your usage", "/usage"))
+
+
+def _payment_failed(notice: BillingPaymentFailed) -> Words:
+    amount = f"{dollars(notice.amount_due_cents)} ({notice.currency.upper()})"
+    paragraphs = [f"The payment of {amount} failed. Please check your payment method."]
+    if notice.grace_until is not None:
+        paragraphs.append(
+            f"Your anomalies stay visible until {_when(notice.grace_until)}. Detection goes on either way."
+        )
+    facts = [("Invoice", notice.invoice_id), ("Attempt", str(notice.attempt))]
+    if notice.next_attempt_at is not None:
+        facts.append(("Tried again", _when(notice.next_attempt_at)))
+    link = ("Pay the invoice", notice.hosted_url) if notice.hosted_url else ("Go to billing", "/billing")
+    return Words("A payment failed", tuple(paragraphs), tuple(facts), link)
+
+
+def _dunning(notice: BillingDunning) -> Words:
+    until = "" if notice.until is None else f" until {_when(notice.until)}"
+    subject, said = {
+        "ok": (
+            "Your account is in good standing again",
+            "Thank you: everything is paid. All your anomalies are visible.",
+        ),
+        "grace": (
+            "Please pay your open invoice",
+            f"An invoice is open. Your anomalies stay visible{until}; after that they are kept and not shown.",
+        ),
+        "suspended": (
+            "Your anomalies are hidden until the invoice is paid",
+            "Detection and counting go on and your anomalies are kept. They appear as soon as the invoice is paid.",
+        ),
+        "cancelled": (
+            "Your subscription has ended",
+            "Your organization is on the free plan now. Its limits hold from here on.",
+        ),
+    }[notice.state]
+    facts = (("Invoice", notice.invoice_id),) if notice.invoice_id else ()
+    return Words(subject, (said,), facts, ("Go to billing", "/billing"))
+
+
+def _plan_changed(notice: BillingPlanChanged) -> Words:
+    said = f"Your plan changes from {notice.was.capitalize()} to {notice.plan.capitalize()}."
+    facts = (("From", _when(notice.from_at)),)
+    return Words("Your plan changes", (said,), facts, ("Go to billing", "/billing"))
+
+
+def _trial_ending(notice: BillingTrialEnding) -> Words:
+    said = f"Your trial of {notice.plan.capitalize()} ends soon. From then on the plan costs its price."
+    return Words("Your trial ends soon", (said,), (("Ends", _when(notice.ends_at)),), ("Go to billing", "/billing"))
+
+
+def _alarm(notice: AlarmRinging) -> Words:
+    facts = (("Alarm", f"{notice.kind} {notice.subject}"), ("Since", _when(notice.since)))
+    return Words("DriftLock: an alarm about money rings", (notice.said,), facts, ("Go to billing", "/billing"))
+
+
+_WORDING: Mapping[str, Callable[[Any], Words]] = MappingProxyType(
+    {
+        "usage.threshold": _threshold,
+        "usage.cap_reached": _cap,
+        "billing.payment_failed": _payment_failed,
+        "billing.dunning": _dunning,
+        "billing.plan_changed": _plan_changed,
+        "billing.trial_ending": _trial_ending,
+        "alarm.ringing": _alarm,
+    }
+)
+MAILED = tuple(_WORDING)
+"""Kinds of the outbox that go out by e-mail."""
+
+
+def words(kind: str, payload: bytes) -> Words:
+    """The e-mail of a row. `BadMessage` where the payload is not what its kind says."""
+    return _WORDING[kind](KINDS[kind].from_bytes(payload))
