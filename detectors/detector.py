@@ -24,7 +24,7 @@ __all__ = [
     "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "dump", "load", "new_state", "score", "severity", "warm_up",
 ]  # fmt: skip
 
-DETECTOR_VERSION = "1"
+DETECTOR_VERSION = "2"
 
 Severity = Literal["low", "medium", "high", "critical"]
 _SEVERITIES: tuple[tuple[int, Severity], ...] = ((1306235, "critical"), (1088529, "high"), (870824, "medium"))
@@ -167,7 +167,7 @@ def score(
     place, opened = 0, False
     while place < n:
         place, reason = run(
-            head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.ids,
+            head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.numbers, state.histograms, state.ids,
             state.index, body, offsets, times, hashes, place, results, level, budget,
         )  # fmt: skip
         if head[at.H_OPENED_AT] >= 0:

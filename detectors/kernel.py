@@ -43,6 +43,7 @@ from detectors.layout import (
     LEARN_EVERY,
     MAX_TOKENS,
     Q_BREADTH,
+    Q_NUMBER,
     Q_SLOT,
     R_CHANNEL,
     R_EPISODE,
@@ -58,6 +59,7 @@ from detectors.layout import (
     TOKEN_COLUMNS,
 )
 from detectors.novelty import grow_slots, grow_symbols, score_novelty
+from detectors.number import score_numbers
 from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
@@ -76,6 +78,8 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
         symbols: Longs,
         reference: Ints,
         samples: Bytes,
+        numbers: Longs,
+        histograms: Ints,
         ids: Longs,
         index: Indexes,
         body: Bytes,
@@ -100,6 +104,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
         c = np.zeros(8, np.int64)
         costs = np.zeros(MAX_TOKENS + 2, np.int64)
         bursting = np.zeros(2, np.int64)
+        counting = np.zeros(3, np.int64)
         for i in range(first, len(times)):
             value = i64(hashes[i])
             place = 0
@@ -137,7 +142,10 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             admit(head, Q_SLOT, slot, z_slot)
             cube = min(z_slot, i64(1) << 24) >> 4
             cubed = ((cube * cube) >> 12) * cube >> 10
-            score = max(bursts, z_breadth, cubed)
+            number = score_numbers(head, numbers, histograms, tok, c, times[i], counting)
+            z_number = scaled(head, Q_NUMBER, number)
+            admit(head, Q_NUMBER, number, z_number)
+            score = max(bursts, z_breadth, cubed, z_number)
             score = min(score, i64(0x7FFFFFFF))
             surprisal, extrapolated = surprisal_of(head, reference, score)
             n_reference = head[H_REF_N]
@@ -155,6 +163,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 head[H_PEAK_CHANNEL] = bursts
                 head[H_PEAK_CHANNEL + 1] = z_breadth
                 head[H_PEAK_CHANNEL + 2] = cubed
+                head[H_PEAK_CHANNEL + 3] = z_number
                 keep_peak(head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting)
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
@@ -177,6 +186,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             results[i, R_CHANNEL] = bursts
             results[i, R_CHANNEL + 1] = z_breadth
             results[i, R_CHANNEL + 2] = cubed
+            results[i, R_CHANNEL + 3] = z_number
             if emit != DONE:
                 return i64(i + 1), i64(emit)
         return i64(len(times)), i64(DONE)

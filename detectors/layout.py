@@ -19,12 +19,12 @@ BURST_TOKENS = 128
 # contexts of numbers, int64[CONTEXTS, 2]: which of 64 hashed values were seen | changes (32 bits) and the last value's hash (32)
 CONTEXTS = 1024
 
-# ---- tokens of one event, int64[MAX_TOKENS, 7]
+# ---- tokens of one event, int64[MAX_TOKENS, TOKEN_COLUMNS]; the last three are of numbers only
 MAX_TOKENS = 256
 MAX_WORDS = 48
 MAX_DEPTH = 32
-T_SLOT, T_RAW, T_COARSE, T_NUMBER, T_START, T_END, T_FIELD = range(7)
-TOKEN_COLUMNS = 7
+T_SLOT, T_RAW, T_COARSE, T_NUMBER, T_START, T_END, T_FIELD, T_MANTISSA, T_EXPONENT, T_MOVES = range(10)
+TOKEN_COLUMNS = 10
 NO_NUMBER = -(1 << 40)
 # what the tokeniser says of an event, int64[8]
 C_TOKENS, C_FIELDS, C_TEMPLATE, C_STRUCTURE, C_BURST, C_HAS_TEXT, C_JSON, C_WORDS = range(8)
@@ -45,9 +45,39 @@ COUNT_MASK = (1 << COUNT_BITS) - 1
 SLOT_WARM = 32
 KEY_TEMPLATE, KEY_STRUCTURE, KEY_OTHER, KEY_REST = 1, 2, 3, 4
 
-# ---- scales: 3 for burst, 2 for novelty; histogram int64[5, BINS] and parameters in the head
-SCALES = 5
-Q_BREADTH, Q_SLOT = 3, 4
+# ---- numbers: fields int64[FIELDS, N_COLUMNS] in sets of 8, their histograms int32[FIELDS, HISTOGRAM]
+FIELDS = 64
+FIELD_SET = 8
+FIELD_LIFE = 64
+NUMBER_WARM = 32
+NUMBER_SETTLED = 64
+DIGITS = 14
+DIGITS_MAX = 16
+NO_SHIFT = 1 << 20
+FINER = 6
+SLOW, TYPICAL, ERROR = 2048, 1024, 128
+COUNTS_MAX = 1 << 17
+STEADY = 7 << 13
+VARIES_MORE = 2 << 16
+HALF_HOURS, HALF_HOUR_MS = 48, 1_800_000
+(
+    N_KEY, N_LIFE, N_SEEN, N_SHIFT, N_RAW, N_UPS, N_DOWNS, N_COUNTER, N_COUNT, N_LAST, N_SLOW, N_WIDTH, N_FAST, N_MIDDLE, N_LATE,
+    N_ERROR, N_CODE, N_SPREAD, N_RUN, N_SAME, N_RECENT, N_DAILY, N_VISIT, N_VISIT_MEAN, N_VISIT_COUNT, N_STEP,
+) = range(26)  # fmt: skip
+N_DAY = 26
+N_COLUMNS = N_DAY + HALF_HOURS
+HALF_BINS = 20
+NUMBER_BINS = 2 * HALF_BINS
+W_VALUE, W_MOVE, W_DRIFT, W_SPREAD, W_DAILY, W_ERROR, W_STUCK = range(7)
+N_HISTOGRAMS = 5
+RUN_AT = N_HISTOGRAMS * NUMBER_BINS
+RUN_BINS = 40
+VISITS_AT = RUN_AT + RUN_BINS
+HISTOGRAM = VISITS_AT + HALF_HOURS
+
+# ---- scales: 3 for burst, 2 for novelty, 1 for numbers; histogram int64[6, BINS] and parameters in the head
+SCALES = 6
+Q_BREADTH, Q_SLOT, Q_NUMBER = 3, 4, 5
 BINS = 256
 RESCALE_EVERY = 32
 SCALE_PRIOR = 1024
@@ -88,8 +118,8 @@ EVIDENCE, EVIDENCE_COLUMNS = 8, 8
 V_CHANNEL, V_START, V_END, V_BITS, V_SEEN, V_OF, V_BEFORE, V_BEFORE_OF = range(8)
 
 # ---- channels and columns of the results, int64[n, COLUMNS]
-CHANNELS = ("burst", "template", "slot")
-N_CHANNELS = 3
+CHANNELS = ("burst", "template", "slot", "number")
+N_CHANNELS = 4
 R_SCORE, R_SURPRISAL, R_REFERENCE, R_FLAGS, R_EPISODE, R_OPENED, R_CHANNEL = range(7)
 COLUMNS = R_CHANNEL + N_CHANNELS
 F_EXTRAPOLATED, F_DUPLICATE, F_REPORTED = 1, 2, 4
@@ -107,6 +137,7 @@ F_EXTRAPOLATED, F_DUPLICATE, F_REPORTED = 1, 2, 4
     H_GUARDED,
 ) = (0, 1, 2, 3, 4, 5, 8, 9, 12)
 H_SLOTS, H_SYMBOLS = 13, 14
+H_TEMPLATE, H_STEADY = 29, 30
 H_REF_N, H_REF_AT, H_PENDING, H_TAIL_K, H_TAIL_Y, H_TAIL_MEAN = 16, 17, 18, 19, 20, 21
 H_RATE_T, H_RATE_N, H_MID_T, H_MID_N, H_RATE_BITS = 24, 25, 26, 27, 28
 H_OPEN, H_EPISODE, H_STARTED, H_LAST, H_COUNT, H_QUIET, H_SPAN, H_REPORTED, H_REVISION, H_NEXT = (

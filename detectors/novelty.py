@@ -41,6 +41,7 @@ from detectors.layout import (
     SLOTS_MAX,
     T_COARSE,
     T_FIELD,
+    T_MOVES,
     T_NUMBER,
     T_RAW,
     T_SLOT,
@@ -200,6 +201,7 @@ def score_novelty(head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs
         slots[base + S_N] += 1
         if tok[i, T_NUMBER] != NO_NUMBER:
             moves = moves_like_series(slots, base, tok[i, T_NUMBER])
+            tok[i, T_MOVES] = 1 if moves else 0
             if c[C_HAS_TEXT] and not moves:
                 bits = i64(0)
         costs[i] = bits

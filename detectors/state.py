@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from detectors import layout as at
 from detectors.kernel import grow, reindex
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
-_NAMES = ("head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids")
-_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8")
+_NAMES = ("head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "numbers", "histograms", "ids")
+_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8", "<i4", "<i8")
 
 
 class StateError(ValueError):
@@ -35,6 +35,8 @@ class State:
     symbols: NDArray[np.int64]
     reference: NDArray[np.int32]
     samples: NDArray[np.uint8]
+    numbers: NDArray[np.int64]
+    histograms: NDArray[np.int32]
     ids: NDArray[np.int64]
     index: NDArray[np.int16]
     first_event: bytes = b""
@@ -54,6 +56,8 @@ def new_state() -> State:
         np.zeros(at.SYMBOLS_FIRST, np.int64),
         np.zeros(2 * at.REFERENCE + at.LEARN_EVERY, np.int32),
         np.zeros((at.BASELINE_SAMPLES + at.WINDOW_SAMPLES) * at.SAMPLE + at.PEAK_BYTES, np.uint8),
+        np.zeros((at.FIELDS, at.N_COLUMNS), np.int64),
+        np.zeros((at.FIELDS, at.HISTOGRAM), np.int32),
         np.zeros(0, np.int64),
         np.zeros(0, np.int16),
     )
@@ -132,7 +136,9 @@ def _parse(raw: bytes) -> State:
     state.reference[at.REFERENCE : at.REFERENCE + n] = np.sort(reference[:n])
     state.reference[2 * at.REFERENCE :] = reference[n:]
     state.samples[:] = np.frombuffer(fields[8], "<u1")
-    ids = np.frombuffer(fields[9], "<i8")
+    state.numbers[:, :] = np.frombuffer(fields[9], "<i8").reshape(state.numbers.shape)
+    state.histograms[:, :] = np.frombuffer(fields[10], "<i4").reshape(state.histograms.shape)
+    ids = np.frombuffer(fields[11], "<i8")
     if len(state.slots) // at.SLOT_COLUMNS not in (64, 128, 256, 512) or len(state.symbols) not in (1024, 4096, 16384):
         raise ValueError("its tables have sizes that this release does not make")
     if len(ids) != head[at.H_IDS] or len(ids) > at.ID_RING:
@@ -141,7 +147,7 @@ def _parse(raw: bytes) -> State:
         room_for_ids(state)
         state.ids[: len(ids)] = ids
         reindex(state.head, state.ids, state.index)
-    state.first_event = fields[10]
+    state.first_event = fields[12]
     return state
 
 
