@@ -18,6 +18,7 @@ from detectors.layout import (
     COUNT_BITS,
     COUNT_MASK,
     H_SLOTS,
+    H_STEADY,
     H_SYMBOLS,
     KEY_OTHER,
     KEY_STRUCTURE,
@@ -39,6 +40,7 @@ from detectors.layout import (
     SLOT_COLUMNS,
     SLOT_WARM,
     SLOTS_MAX,
+    STEADY,
     T_COARSE,
     T_FIELD,
     T_MOVES,
@@ -151,7 +153,10 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
 
 @inner
 def moves_like_series(slots: Ints, base: int, value: int) -> bool:
-    """Learn a number (2^16 * log2) in its slot; whether it changes in half its steps, by no more than it lies from its mean."""
+    """Learn a number (2^16 * log2) in its slot; whether it changes in half its steps, by at most 3/4 of what it lies from its mean.
+
+    Independent values step at least as far as they lie from their mean, whatever their distribution.
+    """
     n = i64(slots[base + S_NUMBERS])
     moves = False
     v = value >> 8
@@ -162,7 +167,7 @@ def moves_like_series(slots: Ints, base: int, value: int) -> bool:
         moves = (
             n >= SLOT_WARM
             and 2 * i64(slots[base + S_CHANGES]) >= 1 << 16
-            and slots[base + S_STEPS] <= slots[base + S_DISTANCE]
+            and 4 * i64(slots[base + S_STEPS]) <= 3 * i64(slots[base + S_DISTANCE])
         )
         slots[base + S_STEPS] += ((step << 6) - i64(slots[base + S_STEPS])) >> 6
         slots[base + S_DISTANCE] += ((distance << 6) - i64(slots[base + S_DISTANCE])) >> 6
@@ -202,7 +207,7 @@ def score_novelty(head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs
         if tok[i, T_NUMBER] != NO_NUMBER:
             moves = moves_like_series(slots, base, tok[i, T_NUMBER])
             tok[i, T_MOVES] = 1 if moves else 0
-            if c[C_HAS_TEXT] and not moves:
+            if moves or c[C_HAS_TEXT] or head[H_STEADY] >= STEADY:  # the number channel has what moves
                 bits = i64(0)
         costs[i] = bits
         if tok[i, T_FIELD] != field:
