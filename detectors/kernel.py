@@ -63,7 +63,7 @@ from detectors.number import score_numbers
 from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
-from detectors.scales import admit, rescale, scaled
+from detectors.scales import admit, rescale, scaled, stretched
 
 
 def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure names all sources: see jit.py
@@ -140,12 +140,12 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             z_slot = scaled(head, Q_SLOT, slot)
             admit(head, Q_BREADTH, breadth, z_breadth)
             admit(head, Q_SLOT, slot, z_slot)
-            cube = min(z_slot, i64(1) << 24) >> 4
-            cubed = ((cube * cube) >> 12) * cube >> 10
+            cubed = stretched(z_slot)
             number = score_numbers(head, numbers, histograms, tok, c, times[i], counting)
             z_number = scaled(head, Q_NUMBER, number)
             admit(head, Q_NUMBER, number, z_number)
-            score = max(bursts, z_breadth, cubed, z_number)
+            numeric = stretched(z_number)
+            score = max(bursts, z_breadth, cubed, numeric)
             score = min(score, i64(0x7FFFFFFF))
             surprisal, extrapolated = surprisal_of(head, reference, score)
             n_reference = head[H_REF_N]
@@ -163,7 +163,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 head[H_PEAK_CHANNEL] = bursts
                 head[H_PEAK_CHANNEL + 1] = z_breadth
                 head[H_PEAK_CHANNEL + 2] = cubed
-                head[H_PEAK_CHANNEL + 3] = z_number
+                head[H_PEAK_CHANNEL + 3] = numeric
                 keep_peak(head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting)
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
@@ -186,7 +186,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             results[i, R_CHANNEL] = bursts
             results[i, R_CHANNEL + 1] = z_breadth
             results[i, R_CHANNEL + 2] = cubed
-            results[i, R_CHANNEL + 3] = z_number
+            results[i, R_CHANNEL + 3] = numeric
             if emit != DONE:
                 return i64(i + 1), i64(emit)
         return i64(len(times)), i64(DONE)

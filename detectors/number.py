@@ -5,7 +5,8 @@ Each field is a series of scaled integers (14 digits of its first value). Its sy
 a slower one (twice), the spread around the fast mean and the distance from the same half hour of earlier days, each in half octaves
 of the field's slow width; a symbol costs log2((n + 1) / (M + 1/2)), M the mass of symbols at most as frequent. Beside them the
 error of the fast mean as predictor (Student's code with 3 degrees of freedom over its usual length) and the run of equal values.
-The field's evidence is a running mean of the largest over 16 numbers plus a quarter of the newest; the event's largest field counts.
+The field's evidence is the root of the mean square of the largest over 32 numbers, plus a quarter of the newest; the event's largest
+field counts.
 """
 
 import numpy as np
@@ -261,6 +262,19 @@ def code_length(error: int, scale: int) -> int:
 
 
 @inner
+def square_root(square: int) -> int:
+    """floor of the root of an int64 >= 0, by Newton's steps from above."""
+    if square < 1:
+        return i64(0)
+    root = i64(1) << ((log2(square) >> 17) + 1)
+    while True:
+        better = (root + square // root) >> 1
+        if better >= root:
+            return root
+        root = better
+
+
+@inner
 def run_cost(numbers: Longs, histograms: Ints, f: int, same: bool) -> int:
     """Bits that a longest-ever run of equal values saves against the field's own share of repeats, at most log2 (n + 1)."""
     n = numbers[f, N_COUNT]
@@ -372,8 +386,8 @@ def score_field(numbers: Longs, histograms: Ints, f: int, x: int, time: int, out
         out[0] = W_STUCK
         out[1] = bits
     numbers[f, N_COUNT] = n
-    numbers[f, N_RECENT] += (out[1] - numbers[f, N_RECENT]) >> 4
-    return numbers[f, N_RECENT] + (out[1] >> 2)
+    numbers[f, N_RECENT] += (out[1] * out[1] - numbers[f, N_RECENT]) >> 5
+    return square_root(numbers[f, N_RECENT]) + (out[1] >> 2)
 
 
 @inner
