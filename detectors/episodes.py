@@ -46,6 +46,7 @@ from detectors.layout import (
     OPEN_SURPRISAL,
     QUIET_EVENTS,
     SHOW_FROM,
+    START_EVENTS,
 )
 from detectors.logs import log2
 from detectors.reference import forget_reference, wait
@@ -80,8 +81,8 @@ def follow(
     anomalous = head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL
     opened = False
     if not head[H_OPEN]:
-        wait(head, reference, score)
         if not anomalous:
+            wait(head, reference, score)
             return DONE, False, False, False
         opened = True
         head[H_OPEN] = 1
@@ -118,6 +119,8 @@ def follow(
             emit = EMIT_DOUBLED
     else:
         head[H_QUIET] += 1
+    if head[H_SPAN] == START_EVENTS:
+        wait(head, reference, head[H_PEAK_SCORE])  # a score that climbs would be told rarer than it is by its first step alone
     if head[H_QUIET] >= QUIET_EVENTS:
         head[H_OPEN] = 0
         emit = EMIT_CLOSED if head[H_REPORTED] else DONE

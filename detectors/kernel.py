@@ -63,7 +63,7 @@ from detectors.number import score_numbers
 from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
-from detectors.scales import admit, rescale, scaled, stretched
+from detectors.scales import admit, rescale, scaled
 
 
 def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure names all sources: see jit.py
@@ -140,11 +140,12 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             z_slot = scaled(head, Q_SLOT, slot)
             admit(head, Q_BREADTH, breadth, z_breadth)
             admit(head, Q_SLOT, slot, z_slot)
-            cubed = stretched(z_slot)
+            cube = min(z_slot, i64(1) << 24) >> 4
+            cubed = ((cube * cube) >> 12) * cube >> 10
             number = score_numbers(head, numbers, histograms, tok, c, times[i], counting)
             z_number = scaled(head, Q_NUMBER, number)
             admit(head, Q_NUMBER, number, z_number)
-            numeric = stretched(z_number)
+            numeric = z_number + (z_number >> 2)
             score = max(bursts, z_breadth, cubed, numeric)
             score = min(score, i64(0x7FFFFFFF))
             surprisal, extrapolated = surprisal_of(head, reference, score)

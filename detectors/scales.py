@@ -57,13 +57,6 @@ def scaled(head: Longs, q: int, x: int) -> int:
 
 
 @inner
-def stretched(z: int) -> int:
-    """z^3 / 4, 2^-16, for z up to 256: weak evidence of many becomes weaker beside strong evidence of one; 2 stays 2."""
-    cube = min(z, i64(1) << 24) >> 4
-    return ((cube * cube) >> 12) * cube >> 10
-
-
-@inner
 def admit(head: Longs, q: int, x: int, z: int) -> None:
     """Count x in its histogram unless the guard keeps it out."""
     at = H_SCALE + q * SCALE_COLUMNS
