@@ -120,7 +120,9 @@ def follow(
     else:
         head[H_QUIET] += 1
     if head[H_SPAN] == START_EVENTS:
-        wait(head, reference, head[H_PEAK_SCORE])  # a score that climbs would be told rarer than it is by its first step alone
+        wait(
+            head, reference, head[H_PEAK_SCORE]
+        )  # a score that climbs would be told rarer than it is by its first step alone
     if head[H_QUIET] >= QUIET_EVENTS:
         head[H_OPEN] = 0
         emit = EMIT_CLOSED if head[H_REPORTED] else DONE

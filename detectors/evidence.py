@@ -11,12 +11,14 @@ import zstandard
 from numpy.typing import NDArray
 
 from detectors import layout as at
+from detectors.quantities import path, quantity
 from detectors.state import State
 from detectors.tables import BIT, exact_log2
 
 PERMUTATIONS = 999
 LIBRARY = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
 FORM, FIELDS = "this form of event", "the event's fields or brackets"
+NUMBER = at.CHANNELS.index("number")
 _LEVEL, _LONGEST = 3, 80
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
 _WORD = re.compile(r"[^\s\"'\[\](){}<>|,;=]+")
@@ -80,6 +82,9 @@ def _token(event: bytes, row: list[int]) -> TokenEvidence:
         return TokenEvidence(
             name, bits, usual(of, row[at.V_BEFORE], row[at.V_BEFORE_OF]), f"{seen:,} of the last {of:,} events"
         )
+    if row[at.V_CHANNEL] == NUMBER:
+        seen_as, usually = quantity(row, event[start:end].decode())
+        return TokenEvidence(path(event, start), bits, usually, seen_as)
     if row[at.V_CHANNEL] == 1:
         name = FORM if start == -1 else FIELDS
         return TokenEvidence(name, bits, f"a form common in {of:,} events", "new or rare")
@@ -112,6 +117,11 @@ def sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str
     if leading == 0 and 0 in kinds:
         token = tokens[kinds.index(0)]
         return f"{_quoted(token.token)} appeared in {token.seen}; usually {token.expected}"
+    if leading == NUMBER:
+        if NUMBER not in kinds:
+            return "A number that does not fit its own past"
+        token = tokens[kinds.index(NUMBER)]
+        return f"{_quoted(token.token)} {token.seen}; usually {token.expected}"
     best = next((t for k, t in zip(kinds, tokens, strict=True) if k == 2), None)
     if leading == 1:
         most = f", most of all by {_quoted(best.token)} in a place with {best.expected}" if best else ""

@@ -42,6 +42,7 @@ from detectors.layout import (
     H_TIME,
     LEARN_EVERY,
     MAX_TOKENS,
+    PEAK_BYTES,
     Q_BREADTH,
     Q_NUMBER,
     Q_SLOT,
@@ -59,7 +60,7 @@ from detectors.layout import (
     TOKEN_COLUMNS,
 )
 from detectors.novelty import grow_slots, grow_symbols, score_novelty
-from detectors.number import score_numbers
+from detectors.number import note_number, score_numbers
 from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
@@ -166,6 +167,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 head[H_PEAK_CHANNEL + 2] = cubed
                 head[H_PEAK_CHANNEL + 3] = numeric
                 keep_peak(head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting)
+                note_number(head, numbers, histograms, tok, counting, times[i], start, min(end - start, PEAK_BYTES))
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
                 adopt_counts(head, buckets)

@@ -1,4 +1,3 @@
-# ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel of the number channel: how many bits a numeric field costs against its own past, as a series.
 
 Each field is a series of scaled integers (14 digits of its first value). Its symbols are the value, the fast mean's distance from
@@ -11,40 +10,35 @@ field counts.
 
 import numpy as np
 
+from detectors.fields import find_field, floor_of, in_unit, refine, step_of
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     C_JSON,
     C_TEMPLATE,
     C_TOKENS,
+    CHANNELS,
     COUNTS_MAX,
-    DIGITS,
-    DIGITS_MAX,
     ERROR,
-    FIELD_LIFE,
-    FIELD_SET,
-    FIELDS,
-    FINER,
+    EVIDENCE,
+    EVIDENCE_COLUMNS,
     H_EVENTS,
+    H_EVIDENCE,
+    H_EVIDENCE_N,
     H_STEADY,
     H_TEMPLATE,
     HALF_BINS,
     HALF_HOUR_MS,
     HALF_HOURS,
     N_CODE,
-    N_COLUMNS,
     N_COUNT,
     N_COUNTER,
     N_DAILY,
     N_DAY,
-    N_DOWNS,
     N_ERROR,
     N_FAST,
-    N_KEY,
     N_LAST,
     N_LATE,
-    N_LIFE,
     N_MIDDLE,
-    N_RAW,
     N_RECENT,
     N_RUN,
     N_SAME,
@@ -53,13 +47,11 @@ from detectors.layout import (
     N_SLOW,
     N_SPREAD,
     N_STEP,
-    N_UPS,
     N_VISIT,
     N_VISIT_COUNT,
     N_VISIT_MEAN,
     N_WIDTH,
     NO_NUMBER,
-    NO_SHIFT,
     NUMBER_BINS,
     NUMBER_SETTLED,
     NUMBER_WARM,
@@ -67,12 +59,22 @@ from detectors.layout import (
     RUN_BINS,
     SLOW,
     STEADY,
+    T_END,
     T_EXPONENT,
     T_MANTISSA,
     T_MOVES,
     T_NUMBER,
     T_SLOT,
+    T_START,
     TYPICAL,
+    V_BEFORE,
+    V_BEFORE_OF,
+    V_BITS,
+    V_CHANNEL,
+    V_END,
+    V_OF,
+    V_SEEN,
+    V_START,
     VARIES_MORE,
     VISITS_AT,
     W_DAILY,
@@ -84,143 +86,9 @@ from detectors.layout import (
     W_VALUE,
 )
 from detectors.logs import log2
-from detectors.tokens import mix
+from detectors.tables import BIT, POWERS
 
-TENS = np.array([10**k for k in range(19)], np.int64)
-N_LINEAR = (N_RAW, N_LAST, N_SLOW, N_WIDTH, N_FAST, N_MIDDLE, N_LATE, N_ERROR, N_SPREAD, N_STEP, N_DAILY, N_VISIT_MEAN)
-LINEAR = np.array([*N_LINEAR, *range(N_DAY, N_COLUMNS)], np.int64)
-"""Columns in the field's own unit, 10^-shift."""
-
-
-@inner
-def digits_of(magnitude: int) -> int:
-    """Decimal digits of an int64 >= 0; 0 has none."""
-    k = 0
-    while k < 19 and magnitude >= TENS[k]:
-        k += 1
-        if k == 19:
-            break
-    return k
-
-
-@inner
-def rescaled(numbers: Longs, f: int, power: int) -> None:
-    """Multiply (power > 0) or divide the unit's columns by a power of ten."""
-    numbers[f, N_SHIFT] += power
-    for k in range(len(LINEAR)):
-        column = LINEAR[k]
-        value = numbers[f, column]
-        if power >= 0:
-            numbers[f, column] = value * TENS[min(power, 18)]
-        elif power <= -18:
-            numbers[f, column] = 0
-        elif value < 0:
-            numbers[f, column] = -(-value // TENS[-power])
-        else:
-            numbers[f, column] = value // TENS[-power]
-
-
-@inner
-def refine(numbers: Longs, f: int) -> None:
-    """A finer unit where the first values were far larger than those that came after."""
-    largest = i64(0)
-    for k in range(len(LINEAR)):
-        largest = max(largest, abs(numbers[f, LINEAR[k]]))
-    if 0 < largest < TENS[DIGITS - FINER]:
-        rescaled(numbers, f, FINER)
-
-
-@inner
-def floor_of(numbers: Longs, f: int) -> int:
-    """The least width that is told from none: 2^-30 of the slow mean, 256 units."""
-    return max(numbers[f, N_WIDTH], abs(numbers[f, N_SLOW]) >> 30, i64(256))
-
-
-@inner
-def in_unit(numbers: Longs, f: int, mantissa: int, exponent: int) -> int:
-    """mantissa * 10^exponent in the field's unit.
-
-    The first value that is not 0 sets the unit. While the field is new, a larger value makes it coarser; later, what is too large
-    is cut to a million widths, so that one freak value cannot make the field blind.
-    """
-    if mantissa == 0:
-        return i64(0)
-    magnitude = abs(mantissa)
-    digits = digits_of(magnitude)
-    if numbers[f, N_SHIFT] == NO_SHIFT:
-        numbers[f, N_SHIFT] = DIGITS - digits - exponent
-    power = exponent + numbers[f, N_SHIFT]
-    if digits + power > DIGITS_MAX:
-        if numbers[f, N_COUNT] < NUMBER_SETTLED:
-            rescaled(numbers, f, DIGITS - digits - power)
-            power = exponent + numbers[f, N_SHIFT]
-        else:
-            magnitude = TENS[DIGITS_MAX]
-            power = i64(0)
-    if power >= 0:
-        magnitude = magnitude * TENS[min(power, 18)]
-    elif power <= -18:
-        magnitude = i64(0)
-    else:
-        magnitude = magnitude // TENS[-power]
-    return -magnitude if mantissa < 0 else magnitude
-
-
-@inner
-def find_field(numbers: Longs, histograms: Ints, key: int, make: bool) -> int:
-    """Row of a field, -1 if it has none. A new field wears down the least used of its set of 8 and takes its place at 0."""
-    first = (mix(key, 17) & (FIELDS // FIELD_SET - 1)) * FIELD_SET
-    least = first
-    for f in range(first, first + FIELD_SET):
-        if numbers[f, N_KEY] == key:
-            numbers[f, N_LIFE] = min(numbers[f, N_LIFE] + 1, i64(FIELD_LIFE))
-            return f
-        if numbers[f, N_LIFE] < numbers[least, N_LIFE]:
-            least = f
-    if not make:
-        return -1
-    if numbers[least, N_LIFE] > 0:
-        numbers[least, N_LIFE] -= 1
-        return -1
-    for column in range(N_COLUMNS):
-        numbers[least, column] = 0
-    numbers[least, N_KEY] = key
-    numbers[least, N_LIFE] = 1
-    numbers[least, N_SHIFT] = NO_SHIFT
-    forget_series(numbers, histograms, least)
-    return least
-
-
-@inner
-def forget_series(numbers: Longs, histograms: Ints, f: int) -> None:
-    """Begin the field's series anew; its unit and its raw value stay."""
-    for column in range(N_COUNT, N_COLUMNS):
-        numbers[f, column] = 0
-    for j in range(histograms.shape[1]):
-        histograms[f, j] = 0
-
-
-@inner
-def step_of(numbers: Longs, histograms: Ints, f: int, raw: int) -> int:
-    """What the series is made of: the value, or its steps where the field is a counter, which only grows but for resets.
-
-    Decided after 64, 512 and 4,096 numbers: at least half of the steps up, and no more than one in 32 of them down.
-    """
-    seen = numbers[f, N_SEEN]
-    step = raw - numbers[f, N_RAW] if seen > 0 else i64(0)
-    numbers[f, N_SEEN] += 1
-    numbers[f, N_RAW] = raw
-    if step > 0:
-        numbers[f, N_UPS] += 1
-    elif step < 0:
-        numbers[f, N_DOWNS] += 1
-        step = raw if raw > 0 else i64(0)  # a counter that was reset began at 0
-    if seen == 64 or seen == 512 or seen == 4096:  # noqa: PLR1714 (numba compiles comparisons better than tuples)
-        counter = 1 if 2 * numbers[f, N_UPS] >= seen and 32 * numbers[f, N_DOWNS] <= numbers[f, N_UPS] else 0
-        if counter != numbers[f, N_COUNTER]:
-            numbers[f, N_COUNTER] = counter
-            forget_series(numbers, histograms, f)
-    return step if numbers[f, N_COUNTER] else raw
+NUMBER = CHANNELS.index("number")
 
 
 @inner
@@ -294,7 +162,7 @@ def run_cost(numbers: Longs, histograms: Ints, f: int, same: bool) -> int:
     for b in range(min(log2(run) >> 15, i64(RUN_BINS - 1)), RUN_BINS):
         if histograms[f, RUN_AT + b] > 0:
             return i64(0)
-    return min(bits, everything)
+    return i64(min(bits, everything))
 
 
 @inner
@@ -360,9 +228,7 @@ def score_field(numbers: Longs, histograms: Ints, f: int, x: int, time: int, out
     if bits > out[1]:
         out[0] = W_VALUE
         out[1] = bits
-    bits = symbol_cost(
-        histograms, f, W_MOVE, half_octaves(numbers[f, N_FAST] - numbers[f, N_MIDDLE], log_width, width)
-    )
+    bits = symbol_cost(histograms, f, W_MOVE, half_octaves(numbers[f, N_FAST] - numbers[f, N_MIDDLE], log_width, width))
     if bits > out[1]:
         out[0] = W_MOVE
         out[1] = bits
@@ -387,7 +253,7 @@ def score_field(numbers: Longs, histograms: Ints, f: int, x: int, time: int, out
         out[1] = bits
     numbers[f, N_COUNT] = n
     numbers[f, N_RECENT] += (out[1] * out[1] - numbers[f, N_RECENT]) >> 5
-    return square_root(numbers[f, N_RECENT]) + (out[1] >> 2)
+    return i64(square_root(numbers[f, N_RECENT]) + (out[1] >> 2))
 
 
 @inner
@@ -428,3 +294,91 @@ def score_numbers(
             counting[1] = out[0]
             counting[2] = out[1]
     return largest
+
+
+@inner
+def edge(half_octave: int, width: int, shift: int) -> int:
+    """width * (2^(half_octave / 2) - 1) / 2^shift."""
+    power = min((POWERS[16 * half_octave & 31] << (half_octave >> 1)) - 65536, i64(1) << 34)
+    if width < 1 << 26:
+        return i64((width * power) >> (16 + shift))
+    return i64(((width >> 26) * power >> shift) << 10)
+
+
+@inner
+def side(symbol: int, width: int, outer: int) -> int:
+    """The lower (0) or upper (1) end of the distances that share a symbol."""
+    if symbol > HALF_BINS:
+        return edge(symbol - HALF_BINS + outer, width, 2)
+    if symbol < HALF_BINS:
+        return -edge(HALF_BINS - symbol + 1 - outer, width, 2)
+    return edge(1, width, 2) if outer else -edge(1, width, 2)
+
+
+@inner
+def quantile(histograms: Ints, f: int, which: int, part: int) -> int:
+    """The symbol at part / 20 of what was seen."""
+    first = which * NUMBER_BINS
+    n = i64(0)
+    for b in range(NUMBER_BINS):
+        n += i64(histograms[f, first + b])
+    seen = i64(0)
+    for b in range(NUMBER_BINS):
+        seen += i64(histograms[f, first + b])
+        if 20 * seen >= part * n and seen > 0:
+            return i64(b)
+    return i64(NUMBER_BINS - 1)
+
+
+@inner
+def note_number(
+    head: Longs, numbers: Longs, histograms: Ints, tok: Longs, counting: Longs, time: int, start: int, size: int
+) -> None:
+    """One row of evidence for the number that leads: what it is now, and what is usual, in the field's unit.
+
+    V_SEEN holds the cause, whether it is a counter (8) and 16 times (shift + 2,048); V_OF, V_BEFORE, V_BEFORE_OF the numbers that
+    `evidence.py` names.
+    """
+    row = counting[0]
+    cause = counting[1]
+    if row < 0 or counting[2] < BIT or tok[row, T_END] - start > size:
+        return
+    f = find_field(numbers, histograms, tok[row, T_SLOT] | 8, False)
+    if f < 0:
+        return
+    width = floor_of(numbers, f)
+    a = numbers[f, N_LAST]
+    b = numbers[f, N_SLOW] + side(quantile(histograms, f, W_VALUE, 1), width, 0)
+    c = numbers[f, N_SLOW] + side(quantile(histograms, f, W_VALUE, 19), width, 1)
+    if cause == W_MOVE or cause == W_DRIFT:  # noqa: PLR1714, SIM109 (numba compiles comparisons better than tuples)
+        a = numbers[f, N_FAST] if cause == W_MOVE else numbers[f, N_MIDDLE]
+        b = numbers[f, N_MIDDLE] if cause == W_MOVE else numbers[f, N_LATE]
+        c = max(-side(quantile(histograms, f, cause, 1), width, 0), side(quantile(histograms, f, cause, 19), width, 1))
+    elif cause == W_DAILY:
+        a = numbers[f, N_DAILY]
+        b = numbers[f, N_DAY + (time // HALF_HOUR_MS) % HALF_HOURS]
+        c = max(-side(quantile(histograms, f, cause, 1), width, 0), side(quantile(histograms, f, cause, 19), width, 1))
+    elif cause == W_SPREAD:
+        a = numbers[f, N_SPREAD]
+        b = edge(quantile(histograms, f, cause, 1), width, 10)
+        c = edge(quantile(histograms, f, cause, 19) + 1, width, 10)
+    elif cause == W_STUCK:
+        a = numbers[f, N_RUN]
+        b = i64(0)
+        for k in range(RUN_BINS):
+            if histograms[f, RUN_AT + k] > 0:
+                b = edge(k + 1, i64(1), 0) + 1
+        c = numbers[f, N_LAST]
+    n = head[H_EVIDENCE_N]
+    if n == EVIDENCE:
+        n -= 1
+    at = H_EVIDENCE + n * EVIDENCE_COLUMNS
+    head[at + V_CHANNEL] = NUMBER
+    head[at + V_START] = tok[row, T_START] - start
+    head[at + V_END] = tok[row, T_END] - start
+    head[at + V_BITS] = counting[2]
+    head[at + V_SEEN] = cause + 8 * numbers[f, N_COUNTER] + 16 * (numbers[f, N_SHIFT] + 2048)
+    head[at + V_OF] = a
+    head[at + V_BEFORE] = b
+    head[at + V_BEFORE_OF] = c
+    head[H_EVIDENCE_N] = n + 1

@@ -14,7 +14,20 @@ VERSION = 2
 MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
-_NAMES = ("head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "numbers", "histograms", "ids")
+_NAMES = (
+    "head",
+    "buckets",
+    "contexts",
+    "places",
+    "ring",
+    "slots",
+    "symbols",
+    "reference",
+    "samples",
+    "numbers",
+    "histograms",
+    "ids",
+)
 _SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8", "<i4", "<i8")
 
 
