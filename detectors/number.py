@@ -4,8 +4,8 @@ Each field is a series of scaled integers (14 digits of its first value). Its sy
 a slower one (twice), the spread around the fast mean and the distance from the same half hour of earlier days, each in half octaves
 of the field's slow width; a symbol costs log2((n + 1) / (M + 1/2)), M the mass of symbols at most as frequent. Beside them the
 error of the fast mean as predictor (Student's code with 3 degrees of freedom over its usual length) and the run of equal values.
-The field's evidence is the root of the mean square of the largest over 32 numbers, plus a quarter of the newest; the event's largest
-field counts.
+The field's evidence is the length of all these as one vector, its root mean square over 32 numbers plus a quarter of the newest; the
+event's largest field counts.
 """
 
 import numpy as np
@@ -201,6 +201,17 @@ def learn_means(numbers: Longs, f: int, x: int, n: int) -> None:
 
 
 @inner
+def lead(out: Longs, cause: int, bits: int) -> int:
+    """The square of a cause's bits, none below 0; the largest so far is kept in out."""
+    if bits <= 0:
+        return i64(0)
+    if bits > out[1]:
+        out[0] = cause
+        out[1] = bits
+    return bits * bits
+
+
+@inner
 def score_field(numbers: Longs, histograms: Ints, f: int, x: int, time: int, out: Longs) -> int:
     """Evidence of the field's next number, 2^-16 bit; out gets the leading cause and its bits."""
     n = numbers[f, N_COUNT] + 1
@@ -212,11 +223,11 @@ def score_field(numbers: Longs, histograms: Ints, f: int, x: int, time: int, out
     error = abs(x - numbers[f, N_FAST])
     out[0] = -1
     out[1] = 0
+    squares = i64(0)
     if n > 1:
         code = code_length(error, max(numbers[f, N_ERROR] + (numbers[f, N_STEP] >> 2), floor_of(numbers, f) >> 8))
-        if n > NUMBER_WARM and code > numbers[f, N_CODE]:
-            out[0] = W_ERROR
-            out[1] = code - numbers[f, N_CODE]
+        if n > NUMBER_WARM:
+            squares += lead(out, W_ERROR, code - numbers[f, N_CODE])
         numbers[f, N_CODE] += (code - numbers[f, N_CODE]) // min(n, i64(TYPICAL))
         numbers[f, N_ERROR] += (error - numbers[f, N_ERROR]) // min(n, i64(ERROR))
         numbers[f, N_STEP] += (abs(x - numbers[f, N_LAST]) - numbers[f, N_STEP]) // min(n, i64(ERROR))
@@ -224,36 +235,20 @@ def score_field(numbers: Longs, histograms: Ints, f: int, x: int, time: int, out
     numbers[f, N_LAST] = x
     width = floor_of(numbers, f)
     log_width = log2(width)
-    bits = symbol_cost(histograms, f, W_VALUE, half_octaves(x - numbers[f, N_SLOW], log_width, width))
-    if bits > out[1]:
-        out[0] = W_VALUE
-        out[1] = bits
-    bits = symbol_cost(histograms, f, W_MOVE, half_octaves(numbers[f, N_FAST] - numbers[f, N_MIDDLE], log_width, width))
-    if bits > out[1]:
-        out[0] = W_MOVE
-        out[1] = bits
-    bits = symbol_cost(
-        histograms, f, W_DRIFT, half_octaves(numbers[f, N_MIDDLE] - numbers[f, N_LATE], log_width, width)
-    )
-    if bits > out[1]:
-        out[0] = W_DRIFT
-        out[1] = bits
+    symbol = half_octaves(x - numbers[f, N_SLOW], log_width, width)
+    squares += lead(out, W_VALUE, symbol_cost(histograms, f, W_VALUE, symbol))
+    symbol = half_octaves(numbers[f, N_FAST] - numbers[f, N_MIDDLE], log_width, width)
+    squares += lead(out, W_MOVE, symbol_cost(histograms, f, W_MOVE, symbol))
+    symbol = half_octaves(numbers[f, N_MIDDLE] - numbers[f, N_LATE], log_width, width)
+    squares += lead(out, W_DRIFT, symbol_cost(histograms, f, W_DRIFT, symbol))
     spread = (log2(numbers[f, N_SPREAD] + (width >> 10) + 1) - log_width + (10 << 16)) >> 15
-    bits = symbol_cost(histograms, f, W_SPREAD, min(max(spread, i64(0)), i64(NUMBER_BINS - 1))) - VARIES_MORE
-    if bits > out[1]:
-        out[0] = W_SPREAD
-        out[1] = bits
-    bits = daily_cost(numbers, histograms, f, time, log_width, width)
-    if bits > out[1]:
-        out[0] = W_DAILY
-        out[1] = bits
-    bits = run_cost(numbers, histograms, f, same)
-    if bits > out[1]:
-        out[0] = W_STUCK
-        out[1] = bits
+    symbol = min(max(spread, i64(0)), i64(NUMBER_BINS - 1))
+    squares += lead(out, W_SPREAD, symbol_cost(histograms, f, W_SPREAD, symbol) - VARIES_MORE)
+    squares += lead(out, W_DAILY, daily_cost(numbers, histograms, f, time, log_width, width))
+    squares += lead(out, W_STUCK, run_cost(numbers, histograms, f, same))
     numbers[f, N_COUNT] = n
-    numbers[f, N_RECENT] += (out[1] * out[1] - numbers[f, N_RECENT]) >> 5
-    return i64(square_root(numbers[f, N_RECENT]) + (out[1] >> 2))
+    numbers[f, N_RECENT] += (squares - numbers[f, N_RECENT]) >> 5
+    return square_root(numbers[f, N_RECENT]) + (square_root(squares) >> 2)
 
 
 @inner
