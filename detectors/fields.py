@@ -4,6 +4,7 @@ import numpy as np
 
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
+    COUNTER_DIGITS,
     DIGITS,
     DIGITS_MAX,
     FIELD_LIFE,
@@ -34,6 +35,7 @@ from detectors.layout import (
     N_WIDTH,
     NO_SHIFT,
     NUMBER_SETTLED,
+    WIDTH_DIGITS,
 )
 from detectors.tokens import mix
 
@@ -72,13 +74,23 @@ def rescaled(numbers: Longs, f: int, power: int) -> None:
 
 
 @inner
-def refine(numbers: Longs, f: int) -> None:
-    """A finer unit where the first values were far larger than those that came after."""
+def refine(numbers: Longs, histograms: Ints, f: int) -> None:
+    """A finer unit, every 64 numbers, where all is small; after the first 64 the series begins anew if only its start was large."""
+    if numbers[f, N_SEEN] & 63 != 63:
+        return
+    small = TENS[DIGITS - FINER]
     largest = i64(0)
     for k in range(len(LINEAR)):
         largest = max(largest, abs(numbers[f, LINEAR[k]]))
-    if 0 < largest < TENS[DIGITS - FINER]:
+    if 0 < largest < small:
         rescaled(numbers, f, FINER)
+    elif (
+        numbers[f, N_SEEN] == 63
+        and max(abs(numbers[f, N_FAST]), abs(numbers[f, N_LAST])) < small
+        and numbers[f, N_WIDTH] >= 100 * small
+    ):
+        numbers[f, N_SHIFT] = NO_SHIFT
+        forget_series(numbers, histograms, f)
 
 
 @inner
@@ -91,8 +103,8 @@ def floor_of(numbers: Longs, f: int) -> int:
 def in_unit(numbers: Longs, f: int, mantissa: int, exponent: int) -> int:
     """mantissa * 10^exponent in the field's unit.
 
-    The first value that is not 0 sets the unit. While the field is new, a larger value makes it coarser; later, what is too large
-    is cut to a million widths, so that one freak value cannot make the field blind.
+    The first value that is not 0 sets the unit, a larger one makes it coarser. But the slow width (of a counter's steps) keeps some
+    digits, and what is too large then is cut: one freak value cannot make the field blind.
     """
     if mantissa == 0:
         return i64(0)
@@ -102,10 +114,14 @@ def in_unit(numbers: Longs, f: int, mantissa: int, exponent: int) -> int:
         numbers[f, N_SHIFT] = DIGITS - digits - exponent
     power = exponent + numbers[f, N_SHIFT]
     if digits + power > DIGITS_MAX:
-        if numbers[f, N_COUNT] < NUMBER_SETTLED:
-            rescaled(numbers, f, DIGITS - digits - power)
+        coarser = digits + power - DIGITS
+        if numbers[f, N_COUNT] >= NUMBER_SETTLED:
+            keep = COUNTER_DIGITS if numbers[f, N_COUNTER] else WIDTH_DIGITS
+            coarser = min(coarser, digits_of(floor_of(numbers, f)) - keep)
+        if coarser > 0:
+            rescaled(numbers, f, -coarser)
             power = exponent + numbers[f, N_SHIFT]
-        else:
+        if digits + power > DIGITS_MAX:
             magnitude = TENS[DIGITS_MAX]
             power = i64(0)
     if power >= 0:

@@ -42,7 +42,6 @@ from detectors.layout import (
     N_RECENT,
     N_RUN,
     N_SAME,
-    N_SEEN,
     N_SHIFT,
     N_SLOW,
     N_SPREAD,
@@ -187,12 +186,15 @@ def daily_cost(numbers: Longs, histograms: Ints, f: int, time: int, log_width: i
 
 
 @inner
-def learn_means(numbers: Longs, f: int, x: int, n: int) -> None:
-    """Slow mean and width, the means over 4, 8, 16 and 64 numbers, and the spread; n numbers with this one."""
+def learn_means(numbers: Longs, f: int, x: int, n: int, most: int) -> None:
+    """Slow mean and width, the means over 4, 8, 16 and 64 numbers, and the spread; n numbers with this one.
+
+    What is slow learns at most `most`, 256 widths, so that one freak value does not blind it; a real change widens it in a few events.
+    """
     slow = min(n, i64(SLOW))
-    distance = abs(x - numbers[f, N_SLOW])
-    numbers[f, N_SLOW] += (x - numbers[f, N_SLOW]) // slow
-    numbers[f, N_WIDTH] += (distance - numbers[f, N_WIDTH]) // slow
+    distance = min(max(x - numbers[f, N_SLOW], -most), most)
+    numbers[f, N_SLOW] += distance // slow
+    numbers[f, N_WIDTH] += (abs(distance) - numbers[f, N_WIDTH]) // slow
     numbers[f, N_SPREAD] += (abs(x - numbers[f, N_MIDDLE]) - numbers[f, N_SPREAD]) // min(n, i64(16))
     numbers[f, N_FAST] += (x - numbers[f, N_FAST]) // min(n, i64(4))
     numbers[f, N_DAILY] += (x - numbers[f, N_DAILY]) // min(n, i64(8))
@@ -215,10 +217,11 @@ def lead(out: Longs, cause: int, bits: int) -> int:
 def score_field(numbers: Longs, histograms: Ints, f: int, x: int, time: int, out: Longs) -> int:
     """Evidence of the field's next number, 2^-16 bit; out gets the leading cause and its bits."""
     n = numbers[f, N_COUNT] + 1
-    settled = n > NUMBER_SETTLED
-    if settled:
-        reach = floor_of(numbers, f) << 20 if floor_of(numbers, f) < 1 << 34 else i64(1) << 54
+    most = i64(1) << 54
+    if n > NUMBER_SETTLED:
+        reach = min(floor_of(numbers, f), i64(1) << 34) << 20
         x = min(max(x, numbers[f, N_SLOW] - reach), numbers[f, N_SLOW] + reach)
+        most = min(floor_of(numbers, f), i64(1) << 46) << 8
     same = n > 1 and x == numbers[f, N_LAST]
     error = abs(x - numbers[f, N_FAST])
     out[0] = -1
@@ -229,9 +232,9 @@ def score_field(numbers: Longs, histograms: Ints, f: int, x: int, time: int, out
         if n > NUMBER_WARM:
             squares += lead(out, W_ERROR, code - numbers[f, N_CODE])
         numbers[f, N_CODE] += (code - numbers[f, N_CODE]) // min(n, i64(TYPICAL))
-        numbers[f, N_ERROR] += (error - numbers[f, N_ERROR]) // min(n, i64(ERROR))
-        numbers[f, N_STEP] += (abs(x - numbers[f, N_LAST]) - numbers[f, N_STEP]) // min(n, i64(ERROR))
-    learn_means(numbers, f, x, n)
+        numbers[f, N_ERROR] += (min(error, most) - numbers[f, N_ERROR]) // min(n, i64(ERROR))
+        numbers[f, N_STEP] += (min(abs(x - numbers[f, N_LAST]), most) - numbers[f, N_STEP]) // min(n, i64(ERROR))
+    learn_means(numbers, f, x, n, most)
     numbers[f, N_LAST] = x
     width = floor_of(numbers, f)
     log_width = log2(width)
@@ -278,8 +281,7 @@ def score_numbers(
         f = find_field(numbers, histograms, tok[i, T_SLOT] | 8, counts)
         if f < 0:
             continue
-        if numbers[f, N_SEEN] & 63 == 63:
-            refine(numbers, f)
+        refine(numbers, histograms, f)
         raw = in_unit(numbers, f, tok[i, T_MANTISSA], tok[i, T_EXPONENT])
         x = step_of(numbers, histograms, f, raw)
         evidence = score_field(numbers, histograms, f, x, time, out)

@@ -27,8 +27,8 @@ from detectors.layout import (
 from detectors.logs import log2
 from detectors.tables import POWERS
 
-PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 24, 32, 6)
-"""Prior scale of each column, bits: 4 a window's event for burst; 24 and 32 for the two groups of novelty; 6 for numbers."""
+PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 24, 32, 8)
+"""Prior scale of each column, bits: 4 a window's event for burst; 24 and 32 for the two groups of novelty; 8 for numbers."""
 
 
 @inner
