@@ -11,6 +11,8 @@ from detectors.layout import (
     FIELD_SET,
     FIELDS,
     FINER,
+    H_EVENTS,
+    H_STEADY,
     N_COLUMNS,
     N_COUNT,
     N_COUNTER,
@@ -35,6 +37,7 @@ from detectors.layout import (
     N_WIDTH,
     NO_SHIFT,
     NUMBER_SETTLED,
+    STEADY_AFTER,
     WIDTH_DIGITS,
 )
 from detectors.tokens import mix
@@ -43,6 +46,12 @@ TENS = np.array([10**k for k in range(19)], np.int64)
 N_LINEAR = (N_RAW, N_LAST, N_SLOW, N_WIDTH, N_FAST, N_MIDDLE, N_LATE, N_ERROR, N_SPREAD, N_STEP, N_DAILY, N_VISIT_MEAN)
 LINEAR = np.array([*N_LINEAR, *range(N_DAY, N_COLUMNS)], np.int64)
 """Columns in the field's own unit, 10^-shift."""
+
+
+@inner
+def is_metric(head: Longs) -> bool:
+    """Whether seven of eight events had the form of the one before, ever since the stream began: no flood makes a log a metric."""
+    return bool(head[H_EVENTS] > STEADY_AFTER and 8 * head[H_STEADY] >= 7 * head[H_EVENTS])
 
 
 @inner

@@ -7,6 +7,7 @@ capped by how often the slot gave such bits before. Breadth = template + 4 * mea
 + 4 * mean over slots; slot = the largest slot + 3 * field set.
 """
 
+from detectors.fields import is_metric
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     C_FIELDS,
@@ -18,7 +19,6 @@ from detectors.layout import (
     COUNT_BITS,
     COUNT_MASK,
     H_SLOTS,
-    H_STEADY,
     H_SYMBOLS,
     KEY_OTHER,
     KEY_STRUCTURE,
@@ -40,7 +40,6 @@ from detectors.layout import (
     SLOT_COLUMNS,
     SLOT_WARM,
     SLOTS_MAX,
-    STEADY,
     T_COARSE,
     T_FIELD,
     T_MOVES,
@@ -207,7 +206,7 @@ def score_novelty(head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs
         if tok[i, T_NUMBER] != NO_NUMBER:
             moves = moves_like_series(slots, base, tok[i, T_NUMBER])
             tok[i, T_MOVES] = 1 if moves else 0
-            if moves or c[C_HAS_TEXT] or head[H_STEADY] >= STEADY:  # the number channel has what moves
+            if moves or c[C_HAS_TEXT] or is_metric(head):  # the number channel has what moves
                 bits = i64(0)
         costs[i] = bits
         if tok[i, T_FIELD] != field:

@@ -10,7 +10,7 @@ event's largest field counts.
 
 import numpy as np
 
-from detectors.fields import find_field, floor_of, in_unit, refine, step_of
+from detectors.fields import find_field, floor_of, in_unit, is_metric, refine, step_of
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     C_JSON,
@@ -21,7 +21,6 @@ from detectors.layout import (
     ERROR,
     EVIDENCE,
     EVIDENCE_COLUMNS,
-    H_EVENTS,
     H_EVIDENCE,
     H_EVIDENCE_N,
     H_STEADY,
@@ -39,9 +38,11 @@ from detectors.layout import (
     N_LAST,
     N_LATE,
     N_MIDDLE,
+    N_MOVED,
     N_RECENT,
     N_RUN,
     N_SAME,
+    N_SEEN,
     N_SHIFT,
     N_SLOW,
     N_SPREAD,
@@ -57,7 +58,6 @@ from detectors.layout import (
     RUN_AT,
     RUN_BINS,
     SLOW,
-    STEADY,
     T_END,
     T_EXPONENT,
     T_MANTISSA,
@@ -260,27 +260,29 @@ def score_numbers(
 ) -> int:
     """Evidence of the event's largest field, 2^-16 bit; counting gets its row in `tok` or -1, the cause and the bits.
 
-    In an event with words a number counts where the stream's form hardly ever changes (a metric) or the field moves like a series;
-    a field gets its row when that is first so.
+    A number counts where the stream is a metric, or where the field moved like a series in three of four numbers since it got its
+    row; it gets that when it first does either.
     """
     counting[0] = -1
     counting[1] = -1
     counting[2] = 0
     if not c[C_JSON]:
         return i64(0)
-    same = 1 << 16 if c[C_TEMPLATE] == head[H_TEMPLATE] else 0
-    head[H_STEADY] += (same - head[H_STEADY]) // min(head[H_EVENTS], i64(64))
+    if c[C_TEMPLATE] == head[H_TEMPLATE]:
+        head[H_STEADY] += 1
     head[H_TEMPLATE] = c[C_TEMPLATE]
-    steady = head[H_EVENTS] > 8 and head[H_STEADY] >= STEADY
+    steady = is_metric(head)
     largest = i64(0)
     out = np.zeros(2, np.int64)
     for i in range(c[C_TOKENS]):
         if tok[i, T_NUMBER] == NO_NUMBER:
             continue
-        counts = steady or tok[i, T_MOVES] != 0
-        f = find_field(numbers, histograms, tok[i, T_SLOT] | 8, counts)
+        moves = tok[i, T_MOVES]
+        f = find_field(numbers, histograms, tok[i, T_SLOT] | 8, steady or moves != 0)
         if f < 0:
             continue
+        numbers[f, N_MOVED] += moves
+        counts = steady or 4 * numbers[f, N_MOVED] >= 3 * numbers[f, N_SEEN] + 48
         refine(numbers, histograms, f)
         raw = in_unit(numbers, f, tok[i, T_MANTISSA], tok[i, T_EXPONENT])
         x = step_of(numbers, histograms, f, raw)

@@ -88,9 +88,8 @@ def metric(numbers: Sequence[object]) -> list[bytes]:
 
 
 def mixed(n: int, seed: int = 1) -> list[bytes]:
-    """A stream with normal lines, a metric, a flood of one line in its last quarter, single novel lines, and odd bytes."""
+    """A stream with normal lines, a flood of one line in its last quarter, single novel lines, and odd bytes."""
     out = lines(n, seed)
-    out[2::5] = metric(values(len(out[2::5]), seed))
     start = n - n // 4
     for i in range(start, min(start + n // 10, n)):
         out[i] = b"12:00:00 ERROR connection refused by database primary attempt %d" % (i % 7)
