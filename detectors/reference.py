@@ -1,4 +1,4 @@
-"""Kernel of the conformal p-value: rank among the last 4,096 scores of a reference that lags and takes one score an episode.
+"""Kernel of the conformal p-value: rank among the last 4,096 scores of a reference that lags and takes one score an episode (its start's largest).
 
 p = (1 + number at least as large) / (n + 1). Below rank 10 a Pareto tail of 1 + score, fitted at learning points on the
 largest 1/32 of the reference with an upper bound (mean excess times 1 + 2 / sqrt k), marked as extrapolated.

@@ -37,7 +37,7 @@ class StateError(ValueError):
 
 @dataclass
 class State:
-    """What is known of one stream. `score` updates it in place; at most 700 KiB, about 200 KiB for a little-used stream."""
+    """What is known of one stream. `score` updates it in place; at most 800 KiB, about 300 KiB for a little-used stream."""
 
     head: NDArray[np.int64]
     buckets: NDArray[np.int64]
