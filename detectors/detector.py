@@ -167,7 +167,7 @@ def score(
     place, opened = 0, False
     while place < n:
         place, reason = run(
-            head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.ids,
+            head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.numbers, state.histograms, state.ids,
             state.index, state.seen, state.partners, state.tails, state.kinds, state.texts, body, offsets, times, hashes, place, results, level, budget,
         )  # fmt: skip
         if head[at.H_OPENED_AT] >= 0:

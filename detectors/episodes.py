@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
+# ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel of episodes: opened and closed at one fixed level, reported by the organization's level, adopted when they last."""
 
 from detectors.burst import fade
@@ -48,6 +48,7 @@ from detectors.layout import (
     OPEN_SURPRISAL,
     QUIET_EVENTS,
     SHOW_FROM,
+    START_EVENTS,
 )
 from detectors.logs import log2
 from detectors.reference import forget_reference, wait
@@ -126,9 +127,10 @@ def follow(
             emit = EMIT_DOUBLED
     else:
         head[H_QUIET] += 1
+    if head[H_SPAN] == START_EVENTS:  # a score that climbs would be told rarer than it is by its first step alone
+        wait(head, reference, head[H_GROUP_PEAK : H_GROUP_PEAK + GROUPS])
     if head[H_QUIET] >= QUIET_EVENTS:
         head[H_OPEN] = 0
-        wait(head, reference, head[H_GROUP_PEAK : H_GROUP_PEAK + GROUPS])
         emit = EMIT_CLOSED if head[H_REPORTED] else DONE
     elif head[H_SPAN] >= ADOPT_AFTER:
         head[H_OPEN] = 0

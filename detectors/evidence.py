@@ -11,6 +11,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from detectors import layout as at
+from detectors.quantities import path, quantity
 from detectors.state import State
 from detectors.tables import BIT, exact_log2
 
@@ -80,30 +81,35 @@ def _token(state: State, event: bytes, row: list[int]) -> TokenEvidence:
     if what == at.V_BURST:
         name = _name(event, start, end) if start >= 0 else FORM
         return TokenEvidence(name, bits, usual(of, before, before_of), f"{seen:,} of the last {of:,} events")
+    if what == at.V_NUMBER:
+        seen_as, usually = quantity(row, event[start:end].decode())
+        return TokenEvidence(path(event, start), bits, usually, seen_as)
     if what == at.V_FORM:
         name = FORM if start == -1 else FIELDS if start == -2 else f"brackets or quotes of {_name(event, start, end)}"
         return TokenEvidence(name, bits, f"a form common in {of:,} events", "new or rare")
+    if what in {at.V_MISSING, at.V_MANY, at.V_ORDER}:
+        return _session_token(state, event, row)
     if what == at.V_PAIR:
         both = f"{_name(event, start, end)}{WITH}{_name(event, seen, of)}"
         return TokenEvidence(both, bits, f"{before:,} and {before_of:,} events apart", "the first together")
-    if what in {at.V_MISSING, at.V_MANY}:
-        line = (
-            state.texts[seen * at.KIND_TEXT : (seen + 1) * at.KIND_TEXT]
-            .tobytes()
-            .rstrip(b"\0")
-            .decode("utf-8", "replace")
-        )
-        each = f"{_tenths(before_of, before)} each where it comes" if before else "none"
-        came = "no such line" if what == at.V_MISSING else "more of them, or where there are usually none"
-        return TokenEvidence(line, bits, f"in {before:,} of {of:,} events of many lines, {each}", came)
-    if what == at.V_ORDER:
-        return TokenEvidence(
-            _name(event, start, end),
-            bits,
-            f"another order in {of:,} events of many lines",
-            "new or rare behind the line before",
-        )
     return TokenEvidence(_name(event, start, end), bits, f"{_values(seen)} in {of:,} events", "new or rare there")
+
+
+def _session_token(state: State, event: bytes, row: list[int]) -> TokenEvidence:
+    """What leads a session: a line out of order, or a kind of line that is missing or came often."""
+    what, bits, kind, of = row[at.V_CHANNEL], row[at.V_BITS], row[at.V_SEEN], row[at.V_OF]
+    if what == at.V_ORDER:
+        line = _name(event, row[at.V_START], row[at.V_END])
+        return TokenEvidence(
+            line, bits, f"another order in {of:,} events of many lines", "new or rare behind the line before"
+        )
+    had, lines = row[at.V_BEFORE], row[at.V_BEFORE_OF]
+    text = (
+        state.texts[kind * at.KIND_TEXT : (kind + 1) * at.KIND_TEXT].tobytes().rstrip(b"\0").decode("utf-8", "replace")
+    )
+    each = f"{_tenths(lines, had)} each where it comes" if had else "none"
+    came = "no such line" if what == at.V_MISSING else "more of them, or where there are usually none"
+    return TokenEvidence(text, bits, f"in {had:,} of {of:,} events of many lines, {each}", came)
 
 
 def _tenths(total: int, events: int) -> str:
@@ -138,10 +144,17 @@ def sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str
     found = dict(reversed(list(zip(kinds, tokens, strict=True))))  # the first of each kind
     channel = at.CHANNELS[leading]
     if channel == "burst" and at.V_BURST in found:
-        token = found[at.V_BURST]
-        return f"{_quoted(token.token)} appeared in {token.seen}; usually {token.expected}"
+        burst = found[at.V_BURST]
+        return f"{_quoted(burst.token)} appeared in {burst.seen}; usually {burst.expected}"
     if channel == "session":
         return _session(found)
+    if channel == "number":
+        token = found.get(at.V_NUMBER)
+        return (
+            f"{_quoted(token.token)} {token.seen}; usually {token.expected}"
+            if token
+            else "A number that does not fit its own past"
+        )
     value = found.get(at.V_VALUE)
     if channel == "value":
         return _value([found[kind] for kind in (at.V_VALUE, at.V_PAIR, at.V_FORM) if kind in found], found)

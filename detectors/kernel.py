@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
+# ruff: noqa: C901, PLR0911, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """The entry kernel: events of one stream in, rows of results out; it comes back early when an episode is to be told."""
 
 from collections.abc import Callable
@@ -7,6 +7,7 @@ import numpy as np
 
 from detectors.burst import learn_burst, score_burst
 from detectors.episodes import adopt_counts, follow, learn_rate
+from detectors.fields import is_metric
 from detectors.identity import find_id, index_ids, put_id
 from detectors.jit import SOURCES, Bytes, Hashes, Indexes, Ints, Longs, Shorts, entry, i64
 from detectors.layout import (
@@ -26,6 +27,7 @@ from detectors.layout import (
     FILTER_MAX,
     G_BURST,
     G_NOVELTY,
+    G_NUMBER,
     GROUPS,
     GROW_PAIRS,
     GROW_SLOTS,
@@ -37,6 +39,7 @@ from detectors.layout import (
     H_EVENTS,
     H_FREE_UNTIL,
     H_GUARDED,
+    H_LOOKS,
     H_MID_T,
     H_OPEN,
     H_PEAK_CHANNEL,
@@ -53,6 +56,8 @@ from detectors.layout import (
     MAX_LINES,
     MAX_TOKENS,
     MOST_JOINED,
+    PEAK_BYTES,
+    Q_NUMBER,
     Q_SESSION,
     Q_TEMPLATE,
     Q_VALUE,
@@ -72,13 +77,13 @@ from detectors.layout import (
 )
 from detectors.logs import log2
 from detectors.novelty import grow_slots, grow_symbols, score_novelty
+from detectors.number import note_number, score_numbers
 from detectors.pairs import grow_pairs, is_full, next_generation, score_pairs
 from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
 from detectors.scales import admit, rescale, scaled, steepened
 from detectors.sessions import score_session
-from detectors.tables import BIT
 
 
 def _kernels(
@@ -97,6 +102,8 @@ def _kernels(
         symbols: Longs,
         reference: Ints,
         samples: Bytes,
+        numbers: Longs,
+        histograms: Ints,
         ids: Longs,
         index: Indexes,
         seen: Longs,
@@ -126,6 +133,7 @@ def _kernels(
         c = np.zeros(COUNTS, np.int64)
         costs = np.zeros(MAX_TOKENS + 2, np.int64)
         bursting = np.zeros(2, np.int64)
+        counting = np.zeros(3, np.int64)
         joined = np.zeros((MOST_JOINED, 4), np.int64)
         pairing = np.zeros(5, np.int64)
         lines = np.zeros((MAX_LINES, 3), np.int64)
@@ -168,6 +176,8 @@ def _kernels(
             head[H_EVENTS] += 1
             head[H_TIME] = max(head[H_TIME], times[i])
             bursts = score_burst(head, buckets, contexts, ring, places, burst, c, bursting)
+            if is_metric(head):
+                bursts = i64(0)  # a stream of numbers of one form: what a repeated value means, number.py says
             bits = i64(0)
             z_template = i64(0)
             z_value = i64(0)
@@ -194,7 +204,11 @@ def _kernels(
                 z_session = scaled(head, Q_SESSION, lacking)
                 admit(head, Q_SESSION, lacking, z_session)
                 z_session = steepened(z_session)
-            score = max(bursts, z_template, z_value, z_session)
+            number = score_numbers(head, numbers, histograms, tok, c, times[i], counting)
+            z_number = scaled(head, Q_NUMBER, number)
+            admit(head, Q_NUMBER, number, z_number)
+            numeric = z_number + (z_number >> 2)
+            score = max(bursts, z_template, z_value, z_session, numeric)
             score = min(score, i64(0x7FFFFFFF))
             scores[G_BURST] = min(bursts, i64(0x7FFFFFFF))
             scores[G_NOVELTY] = min(max(z_template, z_value, z_session), i64(0x7FFFFFFF))
@@ -207,7 +221,13 @@ def _kernels(
                 effect = scores[G_NOVELTY]
                 surprisal = of_novelty
                 extrapolated = beyond
-            surprisal = max(surprisal - BIT, i64(0))  # the smaller of two p-values, times two
+            scores[G_NUMBER] = min(numeric, i64(0x7FFFFFFF))
+            of_number, beyond = surprisal_of(head, reference, G_NUMBER, scores[G_NUMBER])
+            if of_number > surprisal:
+                effect = scores[G_NUMBER]
+                surprisal = of_number
+                extrapolated = beyond
+            surprisal = max(surprisal - head[H_LOOKS], i64(0))  # the smallest of so many p-values counts so often
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(
                 head, reference, scores, score, effect, surprisal, extrapolated, c[C_JSON], i, level, budget
@@ -224,9 +244,11 @@ def _kernels(
                 head[H_PEAK_CHANNEL + 1] = z_template
                 head[H_PEAK_CHANNEL + 2] = z_value
                 head[H_PEAK_CHANNEL + 3] = z_session
+                head[H_PEAK_CHANNEL + 4] = numeric
                 keep_peak(
                     head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting, pairing, kinds, lines, session
                 )  # fmt: skip
+                note_number(head, numbers, histograms, tok, counting, times[i], start, min(end - start, PEAK_BYTES))
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
                 adopt_counts(head, buckets)
@@ -249,6 +271,7 @@ def _kernels(
             results[i, R_CHANNEL + 1] = z_template
             results[i, R_CHANNEL + 2] = z_value
             results[i, R_CHANNEL + 3] = z_session
+            results[i, R_CHANNEL + 4] = numeric
             if emit != DONE:
                 return i64(i + 1), i64(emit)
         return i64(len(times)), i64(DONE)

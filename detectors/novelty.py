@@ -9,6 +9,7 @@ value = (largest slot - log2 slots) + (largest pair - log2 joined) + 2 * structu
 of k costs reaches b bits k times as often as one does (Bonferroni).
 """
 
+from detectors.fields import is_metric
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     C_FIELDS,
@@ -32,10 +33,16 @@ from detectors.layout import (
     NO_NUMBER,
     OCTAVES,
     PAIR_WARM,
+    S_CHANGES,
+    S_DISTANCE,
     S_DISTINCT,
     S_KEY,
+    S_LAST,
     S_MASS,
+    S_MEAN,
     S_N,
+    S_NUMBERS,
+    S_STEPS,
     S_TAIL,
     SET,
     SLOT_COLUMNS,
@@ -43,6 +50,7 @@ from detectors.layout import (
     SLOTS_MAX,
     T_COARSE,
     T_FIELD,
+    T_MOVES,
     T_NUMBER,
     T_RAW,
     T_SLOT,
@@ -157,6 +165,36 @@ def learn_slot(slots: Ints, base: int) -> None:
 
 
 @inner
+def moves_like_series(slots: Ints, base: int, value: int) -> bool:
+    """Learn a number (2^16 * log2) in its slot; whether it changes in half its steps, by at most 3/4 of what it lies from its mean.
+
+    Independent values step at least as far as they lie from their mean, whatever their distribution.
+    """
+    n = i64(slots[base + S_NUMBERS])
+    moves = False
+    v = value >> 8
+    if n > 0:
+        step = abs(v - i64(slots[base + S_LAST]))
+        mean = i64(slots[base + S_MEAN])
+        distance = abs(v - (mean >> 6))
+        moves = (
+            n >= SLOT_WARM
+            and 2 * i64(slots[base + S_CHANGES]) >= 1 << 16
+            and 4 * i64(slots[base + S_STEPS]) <= 3 * i64(slots[base + S_DISTANCE])
+        )
+        slots[base + S_STEPS] += ((step << 6) - i64(slots[base + S_STEPS])) >> 6
+        slots[base + S_DISTANCE] += ((distance << 6) - i64(slots[base + S_DISTANCE])) >> 6
+        changed = 1 << 16 if step > 0 else 0
+        slots[base + S_CHANGES] += (changed - i64(slots[base + S_CHANGES])) >> 6
+        slots[base + S_MEAN] += v - (mean >> 6)
+    else:
+        slots[base + S_MEAN] = v << 6
+    slots[base + S_LAST] = v
+    slots[base + S_NUMBERS] = min(n + 1, 1 << 20)
+    return moves
+
+
+@inner
 def plant(head: Longs, slots: Ints, symbols: Longs, row: int, symbol: int, count: int) -> None:
     """Begin a slot with `count` events that all held one raw symbol."""
     base = row * SLOT_COLUMNS
@@ -203,11 +241,14 @@ def score_novelty(
         of_coarse, seen_coarse = cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
         learn_slot(slots, base)
         bits = max(of_raw, of_coarse)
-        if (
-            tok[i, T_NUMBER] > NO_NUMBER and c[C_HAS_TEXT]
-        ):  # counters and sizes of an event with text: detectors/number.py
-            costs[i] = 0
-            continue
+        if tok[i, T_NUMBER] > NO_NUMBER:
+            moves = moves_like_series(slots, base, tok[i, T_NUMBER])
+            tok[i, T_MOVES] = 1 if moves else 0
+            if (
+                moves or c[C_HAS_TEXT] or is_metric(head)
+            ):  # number.py has what moves; counters and sizes would drown all
+                costs[i] = 0
+                continue
         if joins < MOST_JOINED and events >= PAIR_WARM and 4 * min(different, alike) < events:
             raw = 4 * different < events
             joined[joins, J_SYMBOL] = mix(tok[i, T_SLOT], tok[i, T_RAW] if raw else tok[i, T_COARSE] ^ 1)

@@ -1,4 +1,4 @@
-"""Kernel of the conformal p-value: rank among the last 4,096 scores of a reference that lags and takes one score an episode.
+"""Kernel of the conformal p-value: rank among the last 4,096 scores of a reference that lags and takes one score an episode (its start's largest).
 
 p = (1 + number at least as large) / (n + 1). Below rank 10 a Pareto tail of 1 + score, fitted at learning points on the
 largest 1/32 of the reference with an upper bound (mean excess times 1 + 2 / sqrt k), marked as extrapolated.
@@ -8,8 +8,9 @@ import numpy as np
 
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
-    EXACT_RANKS,
+    EXACT_RANK,
     GROUPS,
+    H_LOOKS,
     H_PENDING,
     H_REF_AT,
     H_REF_N,
@@ -27,6 +28,8 @@ from detectors.layout import (
     TAIL_SHARE,
 )
 from detectors.logs import log2
+
+ONE = 1 << 20  # log2(1 + 0) as `level` says it
 
 
 @inner
@@ -55,9 +58,9 @@ def surprisal_of(head: Longs, reference: Ints, group: int, score: int) -> tuple[
     n = head[H_REF_N]
     rank = 1 + n - below(reference[group, REFERENCE : 2 * REFERENCE], n, score)
     exact = log2(n + 1) - log2(rank)
-    if rank >= EXACT_RANKS[group] or n < SHOW_FROM:
+    if rank >= EXACT_RANK or n < SHOW_FROM:
         return exact, False
-    least = log2(n + 1) - log2(EXACT_RANKS[group])
+    least = log2(n + 1) - log2(EXACT_RANK)
     over = level(score) - head[H_TAIL_Y + group]
     fitted = log2(n) - log2(head[H_TAIL_K])
     if over > 0:
@@ -85,8 +88,12 @@ def learn_reference(head: Longs, reference: Ints) -> None:
     head[H_REF_AT] = (head[H_REF_AT] + waiting) & (REFERENCE - 1)
     head[H_REF_N] = min(n + waiting, REFERENCE)
     head[H_PENDING] = 0
+    live = 0
     for group in range(GROUPS):
         fit_tail(head, reference[group], group, head[H_REF_N])
+        if head[H_TAIL_Y + group] > ONE:
+            live += 1
+    head[H_LOOKS] = log2(max(live, 1))
 
 
 @inner

@@ -27,8 +27,8 @@ from detectors.layout import (
 from detectors.logs import log2
 from detectors.tables import POWERS
 
-PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 8, 8, 24)
-"""Prior scale of each column, bits: 4 a window's event for burst; 8 for novelty; 24 for the five views of a session."""
+PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 8, 8, 24, 8)
+"""Prior scale of each column, bits: 4 a window's event for burst; 8 for novelty and numbers; 24 for the five views of a session."""
 
 
 @inner

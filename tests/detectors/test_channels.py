@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from detectors.detector import BIT, CHANNELS, Controls, EpisodeUpdate, new_state, score
-from tests.detectors.streams import block, lines, objects, times_of
+from tests.detectors.streams import block, lines, metric, objects, times_of, values
 
 N = 4000
 AT = 3500
@@ -29,9 +29,19 @@ def slot(steady: list[bytes]) -> list[bytes]:
     return [*steady[:AT], steady[AT].replace(b" in ", b" [in] "), *steady[AT + 1 :]]
 
 
+def number(steady: list[bytes]) -> list[bytes]:
+    """A metric's value, some ten widths up from one event to the next."""
+    return metric([v + 150 * (AT <= i < AT + 100) for i, v in enumerate(values(len(steady), 11))])
+
+
 SETTING = Controls(0.6)
 """A little above the default: these lines are noisy by themselves, with a rare word in one of fifty."""
-CASES: dict[str, Callable[[list[bytes]], list[bytes]]] = {"burst": burst, "template": template, "slot": slot}
+CASES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "burst": burst,
+    "template": template,
+    "slot": slot,
+    "number": number,
+}
 
 
 def run(bodies: list[bytes], controls: Controls | None = None) -> list[EpisodeUpdate]:
@@ -56,7 +66,7 @@ def test_a_channel_finds_its_kind(name: str) -> None:
     assert last.kind == name  # a flood of a new line begins as a new line
     assert first.calibrated
     assert last.channels[name] == last.score_bits
-    assert first.event_type == "text"
+    assert first.event_type == ("json" if name == "number" else "text")
     assert updates[-1].closed
     assert len({u.reference for u in updates}) == 1
 

@@ -9,9 +9,10 @@ import detectors
 
 FOLDER = Path(detectors.__file__).parent
 SCORING_PATH = (
-    "burst", "episodes", "evidence", "identity", "kernel", "layout", "logs", "novelty",
+    "burst", "episodes", "evidence", "fields", "identity", "kernel", "layout", "logs", "novelty",
+    "number",
     "objects",
-    "reading", "reference", "samples", "scales", "state",
+    "quantities", "reading", "reference", "samples", "scales", "state",
     "tables", "tokens",
 )  # fmt: skip
 NOT_SCORING = {"__init__", "detector", "jit"}
