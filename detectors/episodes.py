@@ -38,6 +38,7 @@ from detectors.layout import (
     H_REF_N,
     H_REPORTED,
     H_REVISION,
+    H_SILENT,
     H_SPAN,
     H_STARTED,
     H_TIME,
@@ -95,6 +96,7 @@ def follow(
         head[H_PEAK_SCORE] = -1
         head[H_PEAK_SURPRISAL] = 0
         head[H_JSON] = json
+        head[H_SILENT] = 0
         head[H_OPENED_AT] = index
     head[H_SPAN] += 1
     emit = DONE

@@ -17,6 +17,7 @@ from detectors.tables import BIT, exact_log2
 PERMUTATIONS = 999
 LIBRARY = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
 FORM, FIELDS = "this form of event", "the event's fields or brackets"
+RATE, SILENT = "rate", "no event"
 _LEVEL, _LONGEST = 3, 80
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
 _WORD = re.compile(r"[^\s\"'\[\](){}<>|,;=]+")
@@ -80,10 +81,38 @@ def _token(event: bytes, row: list[int]) -> TokenEvidence:
         return TokenEvidence(
             name, bits, usual(of, row[at.V_BEFORE], row[at.V_BEFORE_OF]), f"{seen:,} of the last {of:,} events"
         )
+    if row[at.V_CHANNEL] == at.CH_RATE:
+        return rate_evidence(row[at.V_BITS], row[at.V_SEEN], row[at.V_OF], row[at.V_BEFORE])
+    if row[at.V_CHANNEL] == at.CH_SILENCE:
+        return TokenEvidence(SILENT, bits, f"one every {span(row[at.V_BEFORE])}", f"none for {span(seen)}")
     if row[at.V_CHANNEL] == 1:
         name = FORM if start == -1 else FIELDS
         return TokenEvidence(name, bits, f"a form common in {of:,} events", "new or rare")
     return TokenEvidence(_name(event, start, end), bits, f"{_values(seen)} in {of:,} events", "new or rare there")
+
+
+def rate_evidence(bits: int, seen: int, length: int, expected: int) -> TokenEvidence:
+    """What the rate was: `seen` events in a span of `length` ms where `expected` (2^-8) are usual."""
+    if expected >= 512:
+        usually = f"about {_round((expected + 128) >> 8):,}"
+    else:
+        usually = f"one every {span((length << 8) // max(expected, 1))}"
+    return TokenEvidence(RATE, bits, usually, f"{seen:,} event{'' if seen == 1 else 's'} in {span(length)}")
+
+
+def _round(n: int) -> int:
+    """Two leading digits: more would say that the usual is known so well."""
+    unit = 10 ** max(len(str(n)) - 2, 0)
+    return (n + unit // 2) // unit * unit
+
+
+def span(ms: int) -> str:
+    """A length of time as a person says it, from milliseconds: two digits, or the next smaller unit while it matters."""
+    for unit, name in ((86_400_000, "day"), (3_600_000, "h"), (60_000, "min"), (1000, "s")):
+        if ms >= 2 * unit or (ms == unit and name != "day"):
+            n = (ms + unit // 2) // unit
+            return f"{n:,} {name}{'s' if name == 'day' else ''}"
+    return f"{ms} ms" if ms < 1000 else f"{ms // 1000}.{ms % 1000 // 100} s"
 
 
 def usual(window: int, before: int, events: int) -> str:
@@ -112,6 +141,12 @@ def sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str
     if leading == 0 and 0 in kinds:
         token = tokens[kinds.index(0)]
         return f"{_quoted(token.token)} appeared in {token.seen}; usually {token.expected}"
+    if leading == at.CH_RATE and leading in kinds:
+        token = tokens[kinds.index(leading)]
+        return f"{token.seen[0].upper()}{token.seen[1:]}; usually {token.expected} at this hour"
+    if leading == at.CH_SILENCE and leading in kinds:
+        token = tokens[kinds.index(leading)]
+        return f"No event for {token.seen.removeprefix('none for ')}; usually {token.expected}"
     best = next((t for k, t in zip(kinds, tokens, strict=True) if k == 2), None)
     if leading == 1:
         most = f", most of all by {_quoted(best.token)} in a place with {best.expected}" if best else ""

@@ -15,6 +15,8 @@ from detectors.layout import (
     C_BURST,
     C_JSON,
     C_TOKENS,
+    CH_RATE,
+    CH_SILENCE,
     COLUMNS,
     DISORDER,
     DONE,
@@ -23,9 +25,16 @@ from detectors.layout import (
     F_REPORTED,
     GROW_SLOTS,
     GROW_SYMBOLS,
+    G_AT,
+    G_EPISODE,
+    G_JSON,
+    G_STAGE,
+    G_SURPRISAL,
+    G_TOLD,
     GUARD_AFTER,
     GUARD_ONE_IN,
     GUARD_Z,
+    H_DUE,
     H_EPISODE,
     H_EVENTS,
     H_FREE_UNTIL,
@@ -36,10 +45,12 @@ from detectors.layout import (
     H_RATE_T,
     H_REF_N,
     H_REPORTED,
+    H_SCORED_AT,
     H_SLOTS,
     H_SPAN,
     H_SYMBOLS,
     H_TIME,
+    LATE_MS,
     LEARN_EVERY,
     MAX_TOKENS,
     Q_BREADTH,
@@ -50,18 +61,24 @@ from detectors.layout import (
     R_OPENED,
     R_REFERENCE,
     R_SCORE,
+    R_SILENCE,
     R_SURPRISAL,
     RESCALE_EVERY,
+    SILENCE_LEAST_MS,
+    SILENCE_SCALE,
     SLOT_COLUMNS,
     SLOTS_MAX,
     SYMBOLS_MAX,
     TOKEN_COLUMNS,
 )
 from detectors.novelty import grow_slots, grow_symbols, score_novelty
+from detectors.rate import note_rate, pass_over, score_rate, tell_time
 from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
 from detectors.scales import admit, rescale, scaled
+from detectors.silence import CLOSED, QUIET, end_silence, fit_gaps, learn_gap, next_at, silent
+from detectors.weekly import exposure
 
 
 def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure names all sources: see jit.py
@@ -78,6 +95,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
         samples: Bytes,
         ids: Longs,
         index: Indexes,
+        timing: Longs,
         body: Bytes,
         offsets: Longs,
         times: Longs,
@@ -86,6 +104,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
         results: Longs,
         level: int,
         budget: int,
+        through: int,
     ) -> tuple[int, int]:
         if sources == 0:
             return i64(first), i64(DONE)
@@ -111,7 +130,21 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                     results[i, R_FLAGS] = F_DUPLICATE
                     results[i, R_EPISODE] = -1
                     results[i, R_OPENED] = -1
+                    results[i, R_SILENCE] = -1
                     continue
+            # ---- silence: what began before this event is found before it
+            last = head[H_TIME]
+            now = max(last, times[i])
+            if now - last >= SILENCE_LEAST_MS:
+                emit = silent(head, timing, samples, now, level, budget)
+                if emit != DONE:
+                    return i64(i), i64(emit)
+            if timing[G_STAGE] != QUIET:
+                now = max(now, timing[G_AT])
+                if timing[G_STAGE] != CLOSED:
+                    emit = end_silence(head, timing, now)
+                    if emit != DONE:
+                        return i64(i), i64(emit)
             start = offsets[i]
             end = offsets[i + 1]
             read_event(body, start, end, tok, burst, c)
@@ -128,7 +161,17 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 head[H_MID_T] = times[i]
                 rescale(head)
             head[H_EVENTS] += 1
-            head[H_TIME] = max(head[H_TIME], times[i])
+            # ---- rate and gaps; an event that comes with a time long past tells nothing of time
+            timely = times[i] >= last - LATE_MS
+            if timely:
+                if head[H_EVENTS] > 1:
+                    learn_gap(timing, exposure(timing, last, now))
+                if timing[G_STAGE] == CLOSED:
+                    pass_over(timing, last, now)
+                tell_time(head, timing, now)
+            head[H_TIME] = now
+            timing[G_JSON] = c[C_JSON]
+            rate = score_rate(head, timing) if timely else i64(0)
             bursts = score_burst(head, buckets, contexts, ring, places, burst, c, bursting)
             breadth, slot = score_novelty(head, slots, symbols, tok, c, costs)
             z_breadth = scaled(head, Q_BREADTH, breadth)
@@ -137,7 +180,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             admit(head, Q_SLOT, slot, z_slot)
             cube = min(z_slot, i64(1) << 24) >> 4
             cubed = ((cube * cube) >> 12) * cube >> 10
-            score = max(bursts, z_breadth, cubed)
+            score = max(max(bursts, z_breadth), max(cubed, rate))
             score = min(score, i64(0x7FFFFFFF))
             surprisal, extrapolated = surprisal_of(head, reference, score)
             n_reference = head[H_REF_N]
@@ -155,13 +198,18 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 head[H_PEAK_CHANNEL] = bursts
                 head[H_PEAK_CHANNEL + 1] = z_breadth
                 head[H_PEAK_CHANNEL + 2] = cubed
+                head[H_PEAK_CHANNEL + CH_RATE] = rate
+                head[H_PEAK_CHANNEL + CH_SILENCE] = 0
                 keep_peak(head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting)
+                if rate > 0:
+                    note_rate(head, timing)
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
                 adopt_counts(head, buckets)
                 head[H_SPAN] = 0
             if head[H_EVENTS] % RESCALE_EVERY == 0:
                 rescale(head)
+                fit_gaps(timing)
             if head[H_EVENTS] % LEARN_EVERY == 0:
                 learn_reference(head, reference)
                 learn_rate(head)
@@ -177,8 +225,28 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             results[i, R_CHANNEL] = bursts
             results[i, R_CHANNEL + 1] = z_breadth
             results[i, R_CHANNEL + 2] = cubed
+            results[i, R_CHANNEL + CH_RATE] = rate
+            results[i, R_CHANNEL + CH_SILENCE] = 0
+            results[i, R_SILENCE] = -1
+            if timing[G_STAGE] == CLOSED and timing[G_EPISODE] >= 0:
+                hushed = timing[G_SURPRISAL]
+                results[i, R_CHANNEL + CH_SILENCE] = hushed // SILENCE_SCALE
+                results[i, R_SCORE] = max(score, hushed // SILENCE_SCALE)
+                results[i, R_SURPRISAL] = max(surprisal, hushed)
+                results[i, R_SILENCE] = hushed >> 16
+                if not member:
+                    results[i, R_EPISODE] = timing[G_EPISODE]
+                    if timing[G_TOLD]:
+                        results[i, R_FLAGS] |= F_REPORTED
+            timing[G_STAGE] = QUIET
+            head[H_SCORED_AT] = i
             if emit != DONE:
                 return i64(i + 1), i64(emit)
+        if through - head[H_TIME] >= SILENCE_LEAST_MS:
+            emit = silent(head, timing, samples, through, level, budget)
+            if emit != DONE:
+                return i64(len(times)), i64(emit)
+        head[H_DUE] = next_at(head, timing, level, budget)
         return i64(len(times)), i64(DONE)
 
     return run

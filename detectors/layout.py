@@ -45,9 +45,9 @@ COUNT_MASK = (1 << COUNT_BITS) - 1
 SLOT_WARM = 32
 KEY_TEMPLATE, KEY_STRUCTURE, KEY_OTHER, KEY_REST = 1, 2, 3, 4
 
-# ---- scales: 3 for burst, 2 for novelty; histogram int64[5, BINS] and parameters in the head
-SCALES = 5
-Q_BREADTH, Q_SLOT = 3, 4
+# ---- scales: 3 for burst, 2 for novelty, 1 for rate; histogram int64[6, BINS] and parameters in the head
+SCALES = 6
+Q_BREADTH, Q_SLOT, Q_RATE = 3, 4, 5
 BINS = 256
 RESCALE_EVERY = 32
 SCALE_PRIOR = 1024
@@ -88,9 +88,10 @@ EVIDENCE, EVIDENCE_COLUMNS = 8, 8
 V_CHANNEL, V_START, V_END, V_BITS, V_SEEN, V_OF, V_BEFORE, V_BEFORE_OF = range(8)
 
 # ---- channels and columns of the results, int64[n, COLUMNS]
-CHANNELS = ("burst", "template", "slot")
-N_CHANNELS = 3
-R_SCORE, R_SURPRISAL, R_REFERENCE, R_FLAGS, R_EPISODE, R_OPENED, R_CHANNEL = range(7)
+CHANNELS = ("burst", "template", "slot", "rate", "silence")
+CH_RATE, CH_SILENCE = 3, 4
+N_CHANNELS = 5
+R_SCORE, R_SURPRISAL, R_REFERENCE, R_FLAGS, R_EPISODE, R_OPENED, R_SILENCE, R_CHANNEL = range(8)
 COLUMNS = R_CHANNEL + N_CHANNELS
 F_EXTRAPOLATED, F_DUPLICATE, F_REPORTED = 1, 2, 4
 
@@ -122,7 +123,7 @@ H_OPEN, H_EPISODE, H_STARTED, H_LAST, H_COUNT, H_QUIET, H_SPAN, H_REPORTED, H_RE
     41,
 )
 H_PEAK_SCORE, H_PEAK_SURPRISAL, H_PEAK_EXTRAPOLATED, H_PEAK_REFERENCE, H_CALIBRATED, H_JSON = 42, 43, 44, 45, 46, 47
-H_PEAK_CHANNEL = 48
+H_SILENT, H_SCORED_AT, H_DUE = 48, 49, 50
 H_PEAK_SIZE, H_EVIDENCE_N, H_OPENED_AT, H_FREE_UNTIL = 52, 53, 54, 55
 H_BASELINE_N, H_WINDOW_N, H_CODE = 56, 57, 58
 H_IDS, H_ID_AT = 60, 61
@@ -133,7 +134,78 @@ Q_MEDIAN, Q_SCALE, Q_N, Q_SKIPPED = range(4)
 H_HISTOGRAM = H_SCALE + SCALES * SCALE_COLUMNS
 H_SIZES = H_HISTOGRAM + SCALES * BINS
 H_CODES = H_SIZES + BASELINE_SAMPLES + WINDOW_SAMPLES
-HEAD = H_CODES + BASELINE_SAMPLES + WINDOW_SAMPLES
+H_PEAK_CHANNEL = H_CODES + BASELINE_SAMPLES + WINDOW_SAMPLES
+HEAD = H_PEAK_CHANNEL + 8
+
+# ---- time: int64[TIMING]: levels of rate | their baselines | weekly pattern | gaps
+HOUR_MS = 3_600_000
+SPANS = (10_000, 60_000, 600_000, HOUR_MS, 6 * HOUR_MS, 24 * HOUR_MS, 168 * HOUR_MS)
+LEVELS = 4
+UNITS = 4
+(
+    L_END,
+    L_COUNT,
+    L_BAD,
+    L_MU,
+    L_SHAPE,
+    L_NEXT,
+    L_NOW,
+    L_HELD,
+    L_RATIO,
+    L_A,
+    L_B,
+    L_A_ODD,
+    L_B_ODD,
+    L_ODD,
+) = range(14)
+LEVEL_COLUMNS = 14
+Y_LEVEL = 0
+Y_UNIT = LEVELS * LEVEL_COLUMNS
+Y_LOCAL, Y_BASE = Y_UNIT + 4, Y_UNIT + 8  # each: events, exposure, and of bins kept apart: events, exposure
+Y_FIRST, Y_EVENTS = Y_UNIT + 1, Y_UNIT + 2
+Y_SHOWN = Y_UNIT + 12  # level, count, expected (2^-8) and span of what rate said last
+Y_WEEKLY = Y_UNIT + 16  # whether anything was learned
+Y_DAY = Y_WEEKLY + 1  # per hour of the day: log2 factor (2^-16), hours learned
+Y_WEEK = Y_DAY + 2 * 24
+Y_GAP = Y_WEEK + 2 * 168
+(
+    G_STAGE,
+    G_N,
+    G_TAIL_K,
+    G_TAIL_BIN,
+    G_TAIL_MEAN,
+    G_OPEN,
+    G_USUAL,
+    G_AT,
+    G_REPORT_AT,
+    G_JSON,
+    G_SURPRISAL,
+    G_EPISODE,
+    G_TOLD,
+) = range(Y_GAP, Y_GAP + 13)
+GAP_BINS = 160
+G_COUNTS = Y_GAP + 16
+TIMING = G_COUNTS + GAP_BINS
+RATE_WARM = 8
+RATE_LEARN = 8 << 16
+RATE_KAPPA_LEAST = 256
+RATE_KAPPA_PRIOR = 4096
+RATE_PRIOR = 16
+RATE_MEMORY = 512
+LATE_MS = 1000
+LOCAL_BINS = 512
+BASE_MS = 4 * 168 * HOUR_MS
+ODD_BINS = (2160, 360, 36, 24)
+CATCH_UP = 64
+SILENCE_LEAST_MS = 10_000
+SILENCE_SHARE = 2 << 16
+SILENCE_SCALE = 4
+SILENCE_FROM = 64
+SILENCE_ADOPT_MS = 168 * HOUR_MS
+GAP_TAIL = 16
+GAP_PRIOR, GAP_PRIOR_MEAN = 16, 1 << 15
+GAPS_MAX = 1 << 22
+NEVER = 1 << 60
 
 # ---- why the kernel came back
 DONE, EMIT_REPORTED, EMIT_DOUBLED, EMIT_CLOSED, EMIT_ADOPTED, GROW_SLOTS, GROW_SYMBOLS, DISORDER = range(8)

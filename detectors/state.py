@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from detectors import layout as at
 from detectors.kernel import grow, reindex
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
-_NAMES = ("head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids")
-_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8")
+_NAMES = ("head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids", "timing")
+_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8", "<i8")
 
 
 class StateError(ValueError):
@@ -37,7 +37,9 @@ class State:
     samples: NDArray[np.uint8]
     ids: NDArray[np.int64]
     index: NDArray[np.int16]
+    timing: NDArray[np.int64]
     first_event: bytes = b""
+    last_event: bytes = b""
 
 
 def new_state() -> State:
@@ -56,6 +58,7 @@ def new_state() -> State:
         np.zeros((at.BASELINE_SAMPLES + at.WINDOW_SAMPLES) * at.SAMPLE + at.PEAK_BYTES, np.uint8),
         np.zeros(0, np.int64),
         np.zeros(0, np.int16),
+        np.zeros(at.TIMING, np.int64),
     )
 
 
@@ -69,7 +72,7 @@ def dump(state: State) -> bytes:
 
 
 def dump_raw(state: State) -> bytes:
-    """The state before compression: each array and the open episode's first event, with their lengths."""
+    """The state before compression: each array, the open episode's first event and the stream's last, with their lengths."""
     n = int(state.head[at.H_REF_N])
     parts: list[bytes] = []
     for name, kind in zip(_NAMES, _SAVED, strict=True):
@@ -86,7 +89,8 @@ def dump_raw(state: State) -> bytes:
             values = values[: int(state.head[at.H_IDS])]
         data = np.ascontiguousarray(values, kind).tobytes()
         parts += (struct.pack("<I", len(data)), data)
-    parts += (struct.pack("<I", len(state.first_event)), state.first_event)
+    for reference in (state.first_event, state.last_event):
+        parts += (struct.pack("<I", len(reference)), reference)
     return b"".join(parts)
 
 
@@ -106,7 +110,7 @@ def load(data: bytes) -> State:
 def _parse(raw: bytes) -> State:
     fields: list[bytes] = []
     place = 0
-    for _ in range(len(_NAMES) + 1):
+    for _ in range(len(_NAMES) + 2):
         (size,) = struct.unpack_from("<I", raw, place)
         fields.append(raw[place + 4 : place + 4 + size])
         if len(fields[-1]) != size:
@@ -141,7 +145,8 @@ def _parse(raw: bytes) -> State:
         room_for_ids(state)
         state.ids[: len(ids)] = ids
         reindex(state.head, state.ids, state.index)
-    state.first_event = fields[10]
+    state.timing[:] = np.frombuffer(fields[10], "<i8")
+    state.first_event, state.last_event = fields[11], fields[12]
     return state
 
 

@@ -10,9 +10,9 @@ import detectors
 FOLDER = Path(detectors.__file__).parent
 SCORING_PATH = (
     "burst", "episodes", "evidence", "identity", "kernel", "layout", "logs", "novelty",
-    "objects",
-    "reading", "reference", "samples", "scales", "state",
-    "tables", "tokens",
+    "objects", "rate",
+    "reading", "reference", "samples", "scales", "silence", "state",
+    "tables", "tokens", "weekly",
 )  # fmt: skip
 NOT_SCORING = {"__init__", "detector", "jit"}
 FORBIDDEN_NAMES = {

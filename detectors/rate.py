@@ -1,0 +1,388 @@
+# ruff: noqa: C901, PLR0912 (one pass with its state in locals: split further, a kernel reads worse)
+"""Kernel of the rate channel: do events come faster or slower than they used to?
+
+The last span of each of four lengths (a ladder that fits the stream's rate) is compared with what the baseline expects there:
+bits = n log2(n / mu) - (n + r) log2((n + r) / (mu + r)), the log-likelihood ratio of a gamma-Poisson (negative binomial) count of
+mean n against one of mean mu, both of shape r. The shape is learned for each length from how far its past counts were off, so
+that a stream that is bursty at some length stays quiet there. Short spans are compared with the last hours, the longest with
+the long run; both know the weekly pattern (weekly.py).
+"""
+
+from detectors.jit import Longs, i64, inner
+from detectors.layout import (
+    BASE_MS,
+    CATCH_UP,
+    CH_RATE,
+    EVIDENCE,
+    EVIDENCE_COLUMNS,
+    HOUR_MS,
+    H_EVIDENCE,
+    H_EVIDENCE_N,
+    L_A,
+    L_A_ODD,
+    L_B,
+    L_B_ODD,
+    L_BAD,
+    L_COUNT,
+    L_END,
+    L_HELD,
+    L_MU,
+    L_NEXT,
+    L_NOW,
+    L_ODD,
+    L_RATIO,
+    L_SHAPE,
+    LEVEL_COLUMNS,
+    LEVELS,
+    LOCAL_BINS,
+    LOG2_E,
+    ODD_BINS,
+    Q_RATE,
+    RATE_KAPPA_LEAST,
+    RATE_KAPPA_PRIOR,
+    RATE_LEARN,
+    RATE_MEMORY,
+    RATE_PRIOR,
+    RATE_WARM,
+    RESCALE_EVERY,
+    SPANS,
+    UNITS,
+    V_BEFORE,
+    V_BEFORE_OF,
+    V_BITS,
+    V_CHANNEL,
+    V_END,
+    V_OF,
+    V_SEEN,
+    V_START,
+    Y_BASE,
+    Y_EVENTS,
+    Y_FIRST,
+    Y_LOCAL,
+    Y_SHOWN,
+    Y_UNIT,
+)
+from detectors.logs import log2
+from detectors.scales import admit, scaled
+from detectors.tables import LOG2
+from detectors.weekly import exposure, learn_hour
+
+MANY = 1 << 20
+"""Counts (2^-8) are halved together until they are below: more of them say nothing that the shape lets through."""
+
+
+@inner
+def fine_log2(k: int) -> int:
+    """2^16 * log2 k for 1 <= k < 2^31, good to one unit: between two entries of the table along the tangent."""
+    if k < 8192:
+        return i64(LOG2[k])
+    shift = 0
+    top = k
+    while top >= 8192:
+        top >>= 1
+        shift += 1
+    rest = k - (top << shift)
+    return i64(LOG2[top] + (shift << 16) + (((rest * LOG2_E) >> shift) // top))
+
+
+@inner
+def evidence(count: int, mean: int, shape: int) -> int:
+    """Bits, 2^-16, of a count against its mean (both 2^-8) for a shape (2^-8)."""
+    n = count
+    mu = max(mean, i64(1))
+    while n >= MANY or mu >= MANY:
+        n >>= 1
+        mu >>= 1
+    mu = max(mu, i64(1))
+    bits = (n + shape) * (fine_log2(mu + shape) - fine_log2(n + shape))
+    if n > 0:
+        bits += n * (fine_log2(n) - fine_log2(mu))
+    return max(bits >> 8, i64(0))
+
+
+@inner
+def expected(timing: Longs, which: int, span: int) -> int:
+    """Events (2^-8) that a baseline expects in an exposure of `span` ms; 0 while it is shorter than 8 such spans."""
+    known = timing[which + 1]
+    if span <= 0 or known < RATE_WARM * span:
+        return i64(0)
+    return max((timing[which] * ((span << 20) // known)) >> 12, i64(1))
+
+
+@inner
+def begin(timing: Longs, level: int, end: int, bad: bool) -> None:
+    """A new span of a level, up to `end`: what is expected in it, and with which shape."""
+    at = level * LEVEL_COLUMNS
+    length = i64(SPANS[timing[Y_UNIT] - 1 + level])
+    which = Y_BASE if level == LEVELS - 1 else Y_LOCAL
+    span = exposure(timing, end - length, end)
+    mean = expected(timing, which, span)
+    timing[at + L_END] = end
+    timing[at + L_COUNT] = 0
+    timing[at + L_BAD] = bad
+    timing[at + L_MU] = mean
+    timing[at + L_NOW] = 0
+    timing[at + L_NEXT] = mean >> 8
+    if mean == 0:
+        return
+    poisson = (i64(1) << 24) // mean
+    prior = poisson + RATE_KAPPA_PRIOR
+    b = timing[at + L_B]
+    kappa = (timing[at + L_A] + RATE_PRIOR * prior) // ((b >> 16) + RATE_PRIOR)
+    kappa = max(kappa, i64(RATE_KAPPA_LEAST))
+    kappa += kappa * RATE_WARM // ((b >> 16) + RATE_WARM)
+    kappa += (kappa + poisson) * span // timing[which + 1]
+    if level == LEVELS - 1:
+        weeks = timing[which + 1] // (24 * HOUR_MS)
+        kappa += 65536 // (1 + 4 * weeks)
+    timing[at + L_SHAPE] = max((i64(1) << 24) // kappa, i64(1))
+
+
+@inner
+def keep(timing: Longs, level: int, count: int) -> None:
+    """Learn a whole span of a level: its dispersion, and what the baselines are made of."""
+    at = level * LEVEL_COLUMNS
+    mean = timing[at + L_MU]
+    bits = timing[at + L_HELD]
+    length = i64(SPANS[timing[Y_UNIT] - 1 + level])
+    start = timing[at + L_END] - length
+    span = exposure(timing, start, start + length)
+    odd = mean > 0 and max(bits, -bits) > RATE_LEARN
+    if mean > 0:
+        poisson = (i64(1) << 24) // mean
+        kappa = (i64(1) << 24) // timing[at + L_SHAPE]
+        off = (min(count << 8, 64 * mean) << 12) // mean - 4096
+        square = min((off * off) >> 8, 16 * (kappa + poisson))
+        weight = min(mean, i64(1) << 16)
+        weight = (weight * weight << 16) // (weight * weight + 65536)
+        a = ((square - poisson) * weight) >> 16
+        if odd:
+            timing[at + L_A_ODD] += a
+            timing[at + L_B_ODD] += weight
+        else:
+            timing[at + L_A] += a + timing[at + L_A_ODD]
+            timing[at + L_B] += weight + timing[at + L_B_ODD]
+            timing[at + L_A_ODD] = 0
+            timing[at + L_B_ODD] = 0
+            if timing[at + L_B] > (2 * RATE_MEMORY) << 16:
+                timing[at + L_A] >>= 1
+                timing[at + L_B] >>= 1
+    timing[at + L_ODD] = timing[at + L_ODD] + 1 if odd else 0
+    if level == 0:
+        remember(timing, Y_LOCAL, count, span, mean, odd, LOCAL_BINS * length)
+        if timing[at + L_ODD] >= ODD_BINS[0]:
+            adopt(timing, Y_LOCAL)
+            for k in range(LEVELS - 1):
+                forget_odd(timing, k)
+    if level == LEVELS - timing[Y_UNIT]:
+        hourly(timing, count, start, span)
+    if level == LEVELS - 1:
+        remember(timing, Y_BASE, count, span, mean, odd, BASE_MS)
+        if timing[at + L_ODD] >= ODD_BINS[level]:
+            adopt(timing, Y_BASE)
+            forget_odd(timing, level)
+
+
+@inner
+def hourly(timing: Longs, count: int, start: int, span: int) -> None:
+    """A whole hour: learn the weekly pattern from it, against the long run."""
+    known = timing[Y_BASE + 1]
+    if known < HOUR_MS:
+        return
+    mean = (timing[Y_BASE] * ((span << 20) // known)) >> 12
+    plain = (timing[Y_BASE] * ((i64(HOUR_MS) << 20) // known)) >> 12
+    if plain < 512:
+        return
+    over = log2((count << 8) + 256) - log2(mean + 256)
+    learn_hour(timing, start // HOUR_MS, (plain << 16) // (plain + 1024), over)
+
+
+@inner
+def remember(timing: Longs, which: int, count: int, span: int, mean: int, odd: bool, most: int) -> None:
+    """Count a span in a baseline; odd ones when they have ended, and with at most four times what was expected."""
+    if odd:
+        timing[which + 2] += min(count, mean >> 6)
+        timing[which + 3] += span
+        return
+    timing[which] += count + timing[which + 2]
+    timing[which + 1] += span + timing[which + 3]
+    timing[which + 2] = 0
+    timing[which + 3] = 0
+    while timing[which + 1] > 2 * most:
+        timing[which] >>= 1
+        timing[which + 1] >>= 1
+
+
+@inner
+def adopt(timing: Longs, which: int) -> None:
+    """What has lasted for so long is the baseline now."""
+    if timing[which + 3] > 0:
+        timing[which] = timing[which + 2]
+        timing[which + 1] = timing[which + 3]
+        timing[which + 2] = 0
+        timing[which + 3] = 0
+
+
+@inner
+def forget_odd(timing: Longs, level: int) -> None:
+    """The odd spans of a level are over."""
+    at = level * LEVEL_COLUMNS
+    timing[at + L_A_ODD] = 0
+    timing[at + L_B_ODD] = 0
+    timing[at + L_ODD] = 0
+
+
+@inner
+def close(head: Longs, timing: Longs, level: int) -> None:
+    """A level's span has ended: what it says is held until the next one ends, and learned."""
+    at = level * LEVEL_COLUMNS
+    count = timing[at + L_COUNT]
+    mean = timing[at + L_MU]
+    timing[at + L_HELD] = 0
+    timing[at + L_RATIO] = 256
+    if timing[at + L_BAD]:
+        return
+    if mean > 0:
+        bits = evidence(count << 8, mean, timing[at + L_SHAPE])
+        timing[at + L_RATIO] = min((count << 16) // mean, i64(1) << 30)
+        timing[at + L_HELD] = bits if count << 8 > mean else -bits
+        admit(head, Q_RATE, bits, scaled(head, Q_RATE, bits))
+    keep(timing, level, count)
+    if count == 0:
+        timing[at + L_HELD] = 0  # nothing at all is silence
+
+
+@inner
+def choose_unit(timing: Longs, now: int) -> None:
+    """The ladder that fits: the shortest span holds two events or more in the long run, as far as the ladder goes."""
+    elapsed = now - timing[Y_FIRST]
+    events = timing[Y_EVENTS]
+    unit = 1
+    while unit < UNITS and events * SPANS[unit - 1] < 2 * elapsed:
+        unit += 1
+    held = timing[Y_UNIT]
+    if held and (unit == held or (unit < held and events * SPANS[unit - 1] < 8 * elapsed)):
+        return
+    for i in range(LEVELS * LEVEL_COLUMNS):
+        timing[i] = 0
+    for i in range(4):
+        timing[Y_LOCAL + i] = 0
+        timing[Y_BASE + i] = 0
+    timing[Y_UNIT] = unit
+    restart(timing, now)
+
+
+@inner
+def restart(timing: Longs, now: int) -> None:
+    """All spans begin anew within their grid, cut off, so that nothing is learned from them."""
+    for level in range(LEVELS):
+        length = i64(SPANS[timing[Y_UNIT] - 1 + level])
+        timing[level * LEVEL_COLUMNS + L_HELD] = 0
+        timing[level * LEVEL_COLUMNS + L_RATIO] = 256
+        begin(timing, level, (now // length + 1) * length, True)
+
+
+@inner
+def pass_over(timing: Longs, last: int, now: int) -> None:
+    """A silence from `last` to `now` is over: its whole hours had no event, and nothing else is learned of it."""
+    hour = last // HOUR_MS + 1
+    for _ in range(168):
+        if (hour + 1) * HOUR_MS > now:
+            break
+        hourly(timing, 0, hour * HOUR_MS, exposure(timing, hour * HOUR_MS, (hour + 1) * HOUR_MS))
+        hour += 1
+    if timing[Y_UNIT]:
+        restart(timing, now)
+
+
+@inner
+def tell_time(head: Longs, timing: Longs, now: int) -> None:
+    """An event comes at `now`: end the spans that are over; now and then choose the ladder."""
+    if timing[Y_EVENTS] == 0:
+        timing[Y_FIRST] = now
+    timing[Y_EVENTS] += 1
+    if timing[Y_EVENTS] % RESCALE_EVERY == 0:
+        choose_unit(timing, now)
+        if now - timing[Y_FIRST] > 2 * BASE_MS:
+            timing[Y_FIRST] = (timing[Y_FIRST] + now) >> 1
+            timing[Y_EVENTS] >>= 1
+    if now >= timing[L_END] and timing[Y_UNIT]:
+        advance(head, timing, now)
+
+
+@inner
+def advance(head: Longs, timing: Longs, now: int) -> None:
+    """End the spans that are over at `now`."""
+    for level in range(LEVELS):
+        at = level * LEVEL_COLUMNS
+        end = timing[at + L_END]
+        if now < end:
+            break  # the ends of longer spans are ends of shorter ones
+        length = i64(SPANS[timing[Y_UNIT] - 1 + level])
+        for _ in range(CATCH_UP):
+            close(head, timing, level)
+            begin(timing, level, end + length, False)
+            end += length
+            if now < end:
+                break
+        if now >= end:
+            begin(timing, level, (now // length + 1) * length, True)
+
+
+@inner
+def score_rate(head: Longs, timing: Longs) -> int:
+    """Count an event and say its z, 2^-16; `Y_SHOWN` gets which level said so, its count, the expected one, its span and bits."""
+    best = i64(0)
+    if timing[Y_UNIT] == 0:
+        return best
+    for level in range(LEVELS):
+        at = level * LEVEL_COLUMNS
+        timing[at + L_COUNT] += 1
+        count = timing[at + L_COUNT]
+        mean = timing[at + L_MU]
+        if mean == 0:
+            continue
+        if count > timing[at + L_NEXT]:
+            timing[at + L_NEXT] = count + (count >> 5)
+            timing[at + L_NOW] = evidence(count << 8, mean, timing[at + L_SHAPE])
+        held = timing[at + L_HELD]
+        bits = max(timing[at + L_NOW], max(held, -held))
+        if bits <= best:
+            continue
+        ratio = timing[at + L_RATIO]
+        now = timing[at + L_NOW] >= max(held, -held)
+        if now:
+            ratio = (count << 16) // mean
+        if level > 0:
+            # What a longer span says counts while it goes on: a quarter of it in the last shorter one.
+            below = at - LEVEL_COLUMNS
+            shorter = timing[below + L_RATIO]
+            if ratio > 256:
+                if timing[below + L_MU] > 0:
+                    shorter = max(shorter, (timing[below + L_COUNT] << 16) // timing[below + L_MU])
+                if 4 * (shorter - 256) < ratio - 256:
+                    continue
+            elif 4 * (256 - shorter) < 256 - ratio:
+                continue
+        best = bits
+        timing[Y_SHOWN] = level
+        timing[Y_SHOWN + 1] = count if now else (ratio * mean) >> 16
+        timing[Y_SHOWN + 2] = mean
+        timing[Y_SHOWN + 3] = bits
+    return scaled(head, Q_RATE, best)
+
+
+@inner
+def note_rate(head: Longs, timing: Longs) -> None:
+    """The row of evidence of what rate said last, after those that are there."""
+    n = min(head[H_EVIDENCE_N], i64(EVIDENCE - 1))
+    row = H_EVIDENCE + n * EVIDENCE_COLUMNS
+    head[row + V_CHANNEL] = CH_RATE
+    head[row + V_START] = -1
+    head[row + V_END] = -1
+    head[row + V_BITS] = timing[Y_SHOWN + 3]
+    head[row + V_SEEN] = timing[Y_SHOWN + 1]
+    head[row + V_OF] = SPANS[timing[Y_UNIT] - 1 + timing[Y_SHOWN]]
+    head[row + V_BEFORE] = timing[Y_SHOWN + 2]
+    head[row + V_BEFORE_OF] = 0
+    head[H_EVIDENCE_N] = n + 1

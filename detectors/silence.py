@@ -1,0 +1,322 @@
+# ruff: noqa: C901, PLR0912 (one pass with its state in locals: split further, a kernel reads worse)
+"""Kernel of silence: how many bits does it cost that no event came for so long?
+
+Gaps between events, in exposure (weekly.py), are counted in quarters of an octave and never forgotten. The surprisal of a gap is
+log2((n + 1) / (1 + number at least as long)) while that number is 16 or more, and a Pareto tail beyond, less two bits because one
+of four kinds of evidence looks. It is the p-value of the gap itself, so a silence needs no reference.
+
+All times at which a silence changes follow from the state at the stream's last event: it opens at the gap of p = 1/100, is reported
+at that of the organization's level, told again when it has lasted twice as long, and taken as normal after a week. So what is
+found does not depend on when somebody looks: a tick, or the next event, only has to lie beyond that time.
+"""
+
+from detectors.jit import Bytes, Longs, i64, inner
+from detectors.layout import (
+    BASELINE_SAMPLES,
+    CALIBRATED_FROM,
+    CH_SILENCE,
+    DONE,
+    EMIT_ADOPTED,
+    EMIT_CLOSED,
+    EMIT_DOUBLED,
+    EMIT_REPORTED,
+    G_AT,
+    G_COUNTS,
+    G_EPISODE,
+    G_JSON,
+    G_N,
+    G_OPEN,
+    G_REPORT_AT,
+    G_STAGE,
+    G_SURPRISAL,
+    G_TAIL_BIN,
+    G_TAIL_K,
+    G_TAIL_MEAN,
+    G_TOLD,
+    G_USUAL,
+    GAP_BINS,
+    GAP_PRIOR,
+    GAP_PRIOR_MEAN,
+    GAP_TAIL,
+    GAPS_MAX,
+    H_CALIBRATED,
+    H_COUNT,
+    H_EPISODE,
+    H_EVIDENCE,
+    H_EVIDENCE_N,
+    H_JSON,
+    H_LAST,
+    H_OPEN,
+    H_OPENED_AT,
+    H_PEAK_CHANNEL,
+    H_PEAK_EXTRAPOLATED,
+    H_PEAK_REFERENCE,
+    H_PEAK_SCORE,
+    H_PEAK_SIZE,
+    H_PEAK_SURPRISAL,
+    H_QUIET,
+    H_RATE_BITS,
+    H_REPORTED,
+    H_REVISION,
+    H_SILENT,
+    H_SIZES,
+    H_SPAN,
+    H_STARTED,
+    H_TIME,
+    H_WINDOW_N,
+    LOG2_E,
+    MIN_EFFECT,
+    N_CHANNELS,
+    NEVER,
+    OPEN_SURPRISAL,
+    PEAK_BYTES,
+    SAMPLE,
+    SILENCE_ADOPT_MS,
+    SILENCE_FROM,
+    SILENCE_LEAST_MS,
+    SILENCE_SCALE,
+    SILENCE_SHARE,
+    TAIL_BEYOND,
+    V_BEFORE,
+    V_BEFORE_OF,
+    V_BITS,
+    V_CHANNEL,
+    V_END,
+    V_OF,
+    V_SEEN,
+    V_START,
+    WINDOW_SAMPLES,
+)
+from detectors.logs import log2
+from detectors.tables import POWERS
+from detectors.weekly import exposure, reach
+
+QUIET, OPENED, TOLD, ENDED, CLOSED = 0, 1, 2, 60, 61
+"""Stages of the running gap: usual; beyond p = 1/100; beyond the organization's level (and one more at each doubling); taken as
+normal; ended by the event at hand."""
+
+
+@inner
+def edge(b: int) -> int:
+    """The shortest gap of a bin, ms of exposure."""
+    return i64((POWERS[(8 * b) & 31] << (b >> 2)) >> 16)
+
+
+@inner
+def learn_gap(timing: Longs, gap: int) -> None:
+    """Count a gap, ms of exposure."""
+    timing[G_COUNTS + min(log2(gap + 1) >> 14, i64(GAP_BINS - 1))] += 1
+    timing[G_N] += 1
+    if timing[G_N] >= GAPS_MAX:
+        timing[G_N] = 0
+        for b in range(GAP_BINS):
+            timing[G_COUNTS + b] = (timing[G_COUNTS + b] + 1) >> 1
+            timing[G_N] += timing[G_COUNTS + b]
+
+
+@inner
+def fit_gaps(timing: Longs) -> None:
+    """A learning point: the tail, the usual gap and the gap that opens a silence."""
+    n = timing[G_N]
+    if n < SILENCE_FROM:
+        timing[G_OPEN] = NEVER
+        return
+    k = i64(0)
+    excess = i64(0)
+    b = i64(GAP_BINS)
+    while k < GAP_TAIL:
+        b -= 1
+        k += timing[G_COUNTS + b]
+    for i in range(b + 1, GAP_BINS):
+        excess += timing[G_COUNTS + i] * (i - b)
+    timing[G_TAIL_K] = k
+    timing[G_TAIL_BIN] = b
+    k = min(k, i64(2 * GAP_TAIL))
+    timing[G_TAIL_MEAN] = 5 * ((excess << 14) + GAP_PRIOR * GAP_PRIOR_MEAN) // (4 * (k + GAP_PRIOR))
+    seen = i64(0)
+    for i in range(GAP_BINS):
+        seen += timing[G_COUNTS + i]
+        if 2 * seen >= n:
+            timing[G_USUAL] = edge(i) + edge(i + 1) >> 1
+            break
+    timing[G_OPEN] = gap_of(timing, OPEN_SURPRISAL)
+
+
+@inner
+def surprisal_of_gap(timing: Longs, gap: int) -> tuple[int, bool]:
+    """(-log2 p, 2^-16, whether extrapolated) of a gap, ms of exposure."""
+    n = timing[G_N]
+    log = log2(gap + 1)
+    bound = log2(n) + TAIL_BEYOND - SILENCE_SHARE
+    base = log2(n + 1) - log2(timing[G_TAIL_K] + 1)
+    over = log - ((timing[G_TAIL_BIN] + 1) << 14)
+    if over >= 0:
+        return max(min(base + over * LOG2_E // timing[G_TAIL_MEAN] - SILENCE_SHARE, bound), i64(0)), True
+    rank = i64(1)
+    for b in range(log >> 14, GAP_BINS):
+        rank += timing[G_COUNTS + b]
+    return max(log2(n + 1) - log2(rank) - SILENCE_SHARE, i64(0)), False
+
+
+@inner
+def gap_of(timing: Longs, wanted: int) -> int:
+    """The least gap, ms of exposure, of at least this surprisal; `NEVER` where no gap has it."""
+    n = timing[G_N]
+    if n < SILENCE_FROM or wanted > log2(n) + TAIL_BEYOND - SILENCE_SHARE:
+        return i64(NEVER)
+    wanted += SILENCE_SHARE
+    base = log2(n + 1) - log2(timing[G_TAIL_K] + 1)
+    if wanted > base:
+        log = ((timing[G_TAIL_BIN] + 1) << 14) + ((wanted - base) * timing[G_TAIL_MEAN] + LOG2_E - 1) // LOG2_E
+        log = (log >> 11) + 1
+        return i64((POWERS[log & 31] << min(log >> 5, i64(42))) >> 16) + 1
+    rank = i64(1)
+    b = i64(GAP_BINS)
+    while b > 0 and log2(n + 1) - log2(rank + timing[G_COUNTS + b - 1]) >= wanted:
+        b -= 1
+        rank += timing[G_COUNTS + b]
+    return edge(b) + 1
+
+
+@inner
+def opens_at(head: Longs, timing: Longs) -> int:
+    """When the running gap opens a silence, ms."""
+    if timing[G_OPEN] >= NEVER or timing[G_OPEN] == 0:
+        return i64(NEVER)
+    return max(reach(timing, head[H_TIME], timing[G_OPEN]), head[H_TIME] + SILENCE_LEAST_MS)
+
+
+@inner
+def told_at(head: Longs, timing: Longs, level: int, budget: int) -> int:
+    """When the running gap reaches the organization's level, ms; `NEVER` where it can't."""
+    wanted = max(max(level, head[H_RATE_BITS] - budget), i64(MIN_EFFECT * SILENCE_SCALE))
+    gap = gap_of(timing, wanted)
+    if gap >= NEVER:
+        return i64(NEVER)
+    return max(reach(timing, head[H_TIME], gap), opens_at(head, timing))
+
+
+@inner
+def next_at(head: Longs, timing: Longs, level: int, budget: int) -> int:
+    """When the running gap changes something next, ms; it does so once time lies beyond."""
+    stage = timing[G_STAGE]
+    if head[H_TIME] == 0 or stage >= ENDED:
+        return i64(NEVER)
+    if stage == QUIET:
+        return opens_at(head, timing)
+    if stage == OPENED:
+        return told_at(head, timing, level, budget)
+    first = timing[G_REPORT_AT] - head[H_TIME]
+    again = head[H_TIME] + (first << min(stage - TOLD + 1, 20))
+    return min(again, head[H_TIME] + max(i64(SILENCE_ADOPT_MS), 8 * first))
+
+
+@inner
+def silent(head: Longs, timing: Longs, samples: Bytes, now: int, level: int, budget: int) -> int:
+    """Take the running gap's next step if time has passed it; returns what to emit. To be called until nothing is emitted."""
+    while True:
+        at = next_at(head, timing, level, budget)
+        if now <= at:
+            return DONE
+        stage = timing[G_STAGE]
+        timing[G_AT] = at
+        if stage == QUIET:
+            timing[G_STAGE] = OPENED
+            if head[H_OPEN] == 0:
+                open_silence(head, timing, samples, at)
+            continue
+        if stage == OPENED:
+            timing[G_REPORT_AT] = at
+            timing[G_STAGE] = TOLD
+        elif at >= head[H_TIME] + max(i64(SILENCE_ADOPT_MS), 8 * (timing[G_REPORT_AT] - head[H_TIME])):
+            timing[G_STAGE] = ENDED
+            if head[H_OPEN] != 2:
+                continue
+            head[H_OPEN] = 0
+            head[H_REVISION] += 1
+            strengthen(head, timing, at)
+            return EMIT_ADOPTED
+        else:
+            timing[G_STAGE] += 1
+        if not strengthen(head, timing, at) and head[H_REPORTED]:
+            continue
+        emit = EMIT_DOUBLED
+        if not head[H_REPORTED]:
+            head[H_REPORTED] = 1
+            head[H_CALIBRATED] = timing[G_N] >= CALIBRATED_FROM
+            emit = EMIT_REPORTED
+        head[H_REVISION] += 1
+        return emit
+
+
+@inner
+def open_silence(head: Longs, timing: Longs, samples: Bytes, at: int) -> None:
+    """An episode that no event begins: the stream's last event stands for it."""
+    head[H_OPEN] = 2
+    head[H_SILENT] = 1
+    head[H_EPISODE] += 1
+    head[H_STARTED] = at
+    head[H_COUNT] = 1
+    head[H_QUIET] = 0
+    head[H_SPAN] = 0
+    head[H_REPORTED] = 0
+    head[H_REVISION] = 0
+    head[H_PEAK_SCORE] = -1
+    head[H_JSON] = timing[G_JSON]
+    head[H_OPENED_AT] = -2
+    last = BASELINE_SAMPLES + (head[H_WINDOW_N] - 1) % WINDOW_SAMPLES
+    size = head[H_SIZES + last]
+    place = (BASELINE_SAMPLES + WINDOW_SAMPLES) * SAMPLE
+    for i in range(min(size, i64(PEAK_BYTES))):
+        samples[place + i] = samples[last * SAMPLE + i]
+    head[H_PEAK_SIZE] = size
+    strengthen(head, timing, at)
+
+
+@inner
+def strengthen(head: Longs, timing: Longs, at: int) -> bool:
+    """The episode's strongest evidence is the gap up to `at`, if it is stronger than what is known; whether it is."""
+    surprisal, extrapolated = surprisal_of_gap(timing, exposure(timing, head[H_TIME], at))
+    timing[G_SURPRISAL] = surprisal
+    score = surprisal // SILENCE_SCALE
+    if head[H_OPEN] == 2 or timing[G_STAGE] == ENDED:
+        head[H_LAST] = at
+    if score <= head[H_PEAK_SCORE]:
+        return False
+    head[H_PEAK_SCORE] = score
+    head[H_PEAK_SURPRISAL] = surprisal
+    head[H_PEAK_EXTRAPOLATED] = extrapolated
+    head[H_PEAK_REFERENCE] = timing[G_N]
+    for channel in range(N_CHANNELS):
+        head[H_PEAK_CHANNEL + channel] = 0
+    head[H_PEAK_CHANNEL + CH_SILENCE] = score
+    row = H_EVIDENCE
+    head[row + V_CHANNEL] = CH_SILENCE
+    head[row + V_START] = -1
+    head[row + V_END] = -1
+    head[row + V_BITS] = surprisal
+    head[row + V_SEEN] = at - head[H_TIME]
+    head[row + V_OF] = timing[G_N]
+    head[row + V_BEFORE] = timing[G_USUAL]
+    head[row + V_BEFORE_OF] = 0
+    head[H_EVIDENCE_N] = 1
+    return True
+
+
+@inner
+def end_silence(head: Longs, timing: Longs, now: int) -> int:
+    """An event came: the silence is over and its episode closed; returns what to emit."""
+    timing[G_SURPRISAL] = 0
+    timing[G_EPISODE] = -1
+    timing[G_STAGE] = CLOSED
+    if head[H_OPEN] != 2:
+        return DONE
+    strengthen(head, timing, now)
+    head[H_LAST] = now
+    timing[G_EPISODE] = head[H_EPISODE]
+    timing[G_TOLD] = head[H_REPORTED]
+    head[H_OPEN] = 0
+    if not head[H_REPORTED]:
+        return DONE
+    head[H_REVISION] += 1
+    return EMIT_CLOSED
