@@ -47,6 +47,8 @@ from detectors.layout import (
     OPEN_SURPRISAL,
     QUIET_EVENTS,
     SHOW_FROM,
+    TIME_SCALE,
+    Y_SHOWN,
 )
 from detectors.logs import log2
 from detectors.reference import forget_reference, wait
@@ -72,13 +74,18 @@ def follow(
     score: int,
     surprisal: int,
     extrapolated: bool,
+    rate: int,
+    timing: Longs,
     json: int,
     index: int,
     level: int,
     budget: int,
 ) -> tuple[int, bool, bool, bool]:
-    """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak)."""
-    anomalous = head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL
+    """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak).
+
+    `score` and its surprisal are the event's own and go by the reference; `rate` is a surprisal by itself, and not of the event.
+    """
+    anomalous = (head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL) or rate >= OPEN_SURPRISAL
     opened = False
     if not head[H_OPEN]:
         wait(head, reference, score)
@@ -98,6 +105,12 @@ def follow(
         head[H_JSON] = json
         head[H_SILENT] = 0
         head[H_OPENED_AT] = index
+    known = head[H_REF_N]
+    if rate // TIME_SCALE > score:
+        score = rate // TIME_SCALE
+        surprisal = rate
+        extrapolated = timing[Y_SHOWN + 4] != 0
+        known = timing[Y_SHOWN + 5]
     head[H_SPAN] += 1
     emit = DONE
     peak = False
@@ -110,11 +123,11 @@ def follow(
             head[H_PEAK_SCORE] = score
             head[H_PEAK_SURPRISAL] = surprisal
             head[H_PEAK_EXTRAPOLATED] = extrapolated
-            head[H_PEAK_REFERENCE] = head[H_REF_N]
+            head[H_PEAK_REFERENCE] = known
         if not head[H_REPORTED]:
             if score >= MIN_EFFECT and surprisal >= max(level, head[H_RATE_BITS] - budget):
                 head[H_REPORTED] = 1
-                head[H_CALIBRATED] = head[H_REF_N] >= CALIBRATED_FROM
+                head[H_CALIBRATED] = known >= CALIBRATED_FROM
                 emit = EMIT_REPORTED
         elif head[H_COUNT] >= head[H_NEXT]:
             emit = EMIT_DOUBLED

@@ -65,7 +65,7 @@ from detectors.layout import (
     R_SURPRISAL,
     RESCALE_EVERY,
     SILENCE_LEAST_MS,
-    SILENCE_SCALE,
+    TIME_SCALE,
     SLOT_COLUMNS,
     SLOTS_MAX,
     SYMBOLS_MAX,
@@ -168,10 +168,10 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                     learn_gap(timing, exposure(timing, last, now))
                 if timing[G_STAGE] == CLOSED:
                     pass_over(timing, last, now)
-                tell_time(head, timing, now)
+                tell_time(timing, now)
             head[H_TIME] = now
             timing[G_JSON] = c[C_JSON]
-            rate = score_rate(head, timing) if timely else i64(0)
+            rate = score_rate(timing) if timely else i64(0)
             bursts = score_burst(head, buckets, contexts, ring, places, burst, c, bursting)
             breadth, slot = score_novelty(head, slots, symbols, tok, c, costs)
             z_breadth = scaled(head, Q_BREADTH, breadth)
@@ -180,13 +180,14 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             admit(head, Q_SLOT, slot, z_slot)
             cube = min(z_slot, i64(1) << 24) >> 4
             cubed = ((cube * cube) >> 12) * cube >> 10
-            score = max(max(bursts, z_breadth), max(cubed, rate))
+            score = max(bursts, z_breadth, cubed)
             score = min(score, i64(0x7FFFFFFF))
             surprisal, extrapolated = surprisal_of(head, reference, score)
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(
-                head, reference, score, surprisal, extrapolated, c[C_JSON], i, level, budget
+                head, reference, score, surprisal, extrapolated, rate, timing, c[C_JSON], i, level, budget
             )
+            surprisal = max(surprisal, rate)
             free = head[H_EVENTS] <= GUARD_AFTER or head[H_EVENTS] <= head[H_FREE_UNTIL]
             if bursts <= GUARD_Z or free:
                 learn_burst(head, buckets, ring, places, c[C_BURST])
@@ -198,7 +199,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 head[H_PEAK_CHANNEL] = bursts
                 head[H_PEAK_CHANNEL + 1] = z_breadth
                 head[H_PEAK_CHANNEL + 2] = cubed
-                head[H_PEAK_CHANNEL + CH_RATE] = rate
+                head[H_PEAK_CHANNEL + CH_RATE] = rate // TIME_SCALE
                 head[H_PEAK_CHANNEL + CH_SILENCE] = 0
                 keep_peak(head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting)
                 if rate > 0:
@@ -225,13 +226,12 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             results[i, R_CHANNEL] = bursts
             results[i, R_CHANNEL + 1] = z_breadth
             results[i, R_CHANNEL + 2] = cubed
-            results[i, R_CHANNEL + CH_RATE] = rate
+            results[i, R_CHANNEL + CH_RATE] = rate // TIME_SCALE
             results[i, R_CHANNEL + CH_SILENCE] = 0
             results[i, R_SILENCE] = -1
             if timing[G_STAGE] == CLOSED and timing[G_EPISODE] >= 0:
                 hushed = timing[G_SURPRISAL]
-                results[i, R_CHANNEL + CH_SILENCE] = hushed // SILENCE_SCALE
-                results[i, R_SCORE] = max(score, hushed // SILENCE_SCALE)
+                results[i, R_CHANNEL + CH_SILENCE] = hushed // TIME_SCALE
                 results[i, R_SURPRISAL] = max(surprisal, hushed)
                 results[i, R_SILENCE] = hushed >> 16
                 if not member:

@@ -45,9 +45,9 @@ COUNT_MASK = (1 << COUNT_BITS) - 1
 SLOT_WARM = 32
 KEY_TEMPLATE, KEY_STRUCTURE, KEY_OTHER, KEY_REST = 1, 2, 3, 4
 
-# ---- scales: 3 for burst, 2 for novelty, 1 for rate; histogram int64[6, BINS] and parameters in the head
-SCALES = 6
-Q_BREADTH, Q_SLOT, Q_RATE = 3, 4, 5
+# ---- scales: 3 for burst, 2 for novelty; histogram int64[5, BINS] and parameters in the head
+SCALES = 5
+Q_BREADTH, Q_SLOT = 3, 4
 BINS = 256
 RESCALE_EVERY = 32
 SCALE_PRIOR = 1024
@@ -137,75 +137,47 @@ H_CODES = H_SIZES + BASELINE_SAMPLES + WINDOW_SAMPLES
 H_PEAK_CHANNEL = H_CODES + BASELINE_SAMPLES + WINDOW_SAMPLES
 HEAD = H_PEAK_CHANNEL + 8
 
-# ---- time: int64[TIMING]: levels of rate | their baselines | weekly pattern | gaps
+# ---- time, int64[TIMING]: levels of rate | their baselines | weekly pattern | silence
 HOUR_MS = 3_600_000
 SPANS = (10_000, 60_000, 600_000, HOUR_MS, 6 * HOUR_MS, 24 * HOUR_MS, 168 * HOUR_MS)
 LEVELS = 4
 UNITS = 4
-(
-    L_END,
-    L_COUNT,
-    L_BAD,
-    L_MU,
-    L_SHAPE,
-    L_NEXT,
-    L_NOW,
-    L_HELD,
-    L_RATIO,
-    L_A,
-    L_B,
-    L_A_ODD,
-    L_B_ODD,
-    L_ODD,
-) = range(14)
-LEVEL_COLUMNS = 14
-Y_LEVEL = 0
+# what a level holds of its span, and of the bits and the dispersion of those before
+L_END, L_COUNT, L_BAD, L_MU, L_SHAPE, L_NEXT, L_NOW, L_HELD, L_RATIO = range(9)
+L_A, L_B, L_A_ODD, L_B_ODD, L_ODD, L_OPEN, L_PEAK = range(9, 16)
+# a histogram of evidence (tails.py)
+X_N, X_K, X_BIN, X_MEAN, X_COUNTS = range(5)
+TAILS_BINS = 160
+L_TAIL = 16
+LEVEL_COLUMNS = L_TAIL + X_COUNTS + TAILS_BINS
 Y_UNIT = LEVELS * LEVEL_COLUMNS
-Y_LOCAL, Y_BASE = Y_UNIT + 4, Y_UNIT + 8  # each: events, exposure, and of bins kept apart: events, exposure
 Y_FIRST, Y_EVENTS = Y_UNIT + 1, Y_UNIT + 2
-Y_SHOWN = Y_UNIT + 12  # level, count, expected (2^-8) and span of what rate said last
-Y_WEEKLY = Y_UNIT + 16  # whether anything was learned
-Y_DAY = Y_WEEKLY + 1  # per hour of the day: log2 factor (2^-16), hours learned
+Y_LOCAL, Y_BASE = Y_UNIT + 4, Y_UNIT + 8  # each: events and exposure; of spans kept apart, events and exposure
+Y_SHOWN = Y_UNIT + 12  # of what rate said last: level, count, expected (2^-8), bits, whether extrapolated, n
+Y_WEEKLY = Y_UNIT + 18  # whether anything was learned of the week
+Y_DAY = Y_WEEKLY + 1  # for each hour of the day: log2 factor (2^-16), hours learned
 Y_WEEK = Y_DAY + 2 * 24
 Y_GAP = Y_WEEK + 2 * 168
-(
-    G_STAGE,
-    G_N,
-    G_TAIL_K,
-    G_TAIL_BIN,
-    G_TAIL_MEAN,
-    G_OPEN,
-    G_USUAL,
-    G_AT,
-    G_REPORT_AT,
-    G_JSON,
-    G_SURPRISAL,
-    G_EPISODE,
-    G_TOLD,
-) = range(Y_GAP, Y_GAP + 13)
-GAP_BINS = 160
-G_COUNTS = Y_GAP + 16
-TIMING = G_COUNTS + GAP_BINS
+G_STAGE, G_OPEN, G_AT, G_TOLD_AT, G_JSON, G_SURPRISAL, G_EPISODE, G_TOLD = range(Y_GAP, Y_GAP + 8)
+G_TAIL = Y_GAP + 8
+TIMING = G_TAIL + X_COUNTS + TAILS_BINS
+TAILS_FROM, TAILS_SIZE, TAILS_MAX = 64, 16, 1 << 22
+TAILS_PRIOR, TAILS_PRIOR_MEAN, TAILS_SEEN = 16, 1 << 15, 3 << 16
+NEVER = 1 << 60
+KIND_SHARE = 2 << 16
+TIME_SCALE = 4
 RATE_WARM = 8
-RATE_LEARN = 8 << 16
-RATE_KAPPA_LEAST = 256
-RATE_KAPPA_PRIOR = 4096
-RATE_PRIOR = 16
+RATE_SHARE = 2 << 16
+RATE_ODD = 8 << 16
+RATE_KAPPA_LEAST, RATE_KAPPA_PRIOR, RATE_PRIOR = 256, 4096, 16
 RATE_MEMORY = 512
 LATE_MS = 1000
-LOCAL_BINS = 512
+LOCAL_SPANS = 512
 BASE_MS = 4 * 168 * HOUR_MS
-ODD_BINS = (2160, 360, 36, 24)
+ODD_SPANS = (2160, 360, 36, 24)
 CATCH_UP = 64
 SILENCE_LEAST_MS = 10_000
-SILENCE_SHARE = 2 << 16
-SILENCE_SCALE = 4
-SILENCE_FROM = 64
 SILENCE_ADOPT_MS = 168 * HOUR_MS
-GAP_TAIL = 16
-GAP_PRIOR, GAP_PRIOR_MEAN = 16, 1 << 15
-GAPS_MAX = 1 << 22
-NEVER = 1 << 60
 
 # ---- why the kernel came back
 DONE, EMIT_REPORTED, EMIT_DOUBLED, EMIT_CLOSED, EMIT_ADOPTED, GROW_SLOTS, GROW_SYMBOLS, DISORDER = range(8)

@@ -5,7 +5,8 @@ The last span of each of four lengths (a ladder that fits the stream's rate) is 
 bits = n log2(n / mu) - (n + r) log2((n + r) / (mu + r)), the log-likelihood ratio of a gamma-Poisson (negative binomial) count of
 mean n against one of mean mu, both of shape r. The shape is learned for each length from how far its past counts were off, so
 that a stream that is bursty at some length stays quiet there. Short spans are compared with the last hours, the longest with
-the long run; both know the weekly pattern (weekly.py).
+the long run; both know the weekly pattern (weekly.py). What the bits are worth is their rank among those of all earlier spans of
+that length (tails.py), where a run of spans with p at most 1/100 counts once: so bursts that come again and again are normal.
 """
 
 from detectors.jit import Longs, i64, inner
@@ -18,11 +19,16 @@ from detectors.layout import (
     HOUR_MS,
     H_EVIDENCE,
     H_EVIDENCE_N,
+    KIND_SHARE,
+    LEVELS,
+    LEVEL_COLUMNS,
+    LOCAL_SPANS,
+    LOG2_E,
     L_A,
     L_A_ODD,
     L_B,
-    L_B_ODD,
     L_BAD,
+    L_B_ODD,
     L_COUNT,
     L_END,
     L_HELD,
@@ -30,22 +36,24 @@ from detectors.layout import (
     L_NEXT,
     L_NOW,
     L_ODD,
+    L_OPEN,
+    L_PEAK,
     L_RATIO,
     L_SHAPE,
-    LEVEL_COLUMNS,
-    LEVELS,
-    LOCAL_BINS,
-    LOG2_E,
-    ODD_BINS,
-    Q_RATE,
+    L_TAIL,
+    NEVER,
+    ODD_SPANS,
+    OPEN_SURPRISAL,
     RATE_KAPPA_LEAST,
     RATE_KAPPA_PRIOR,
-    RATE_LEARN,
     RATE_MEMORY,
+    RATE_ODD,
     RATE_PRIOR,
+    RATE_SHARE,
     RATE_WARM,
     RESCALE_EVERY,
     SPANS,
+    TAILS_FROM,
     UNITS,
     V_BEFORE,
     V_BEFORE_OF,
@@ -55,6 +63,7 @@ from detectors.layout import (
     V_OF,
     V_SEEN,
     V_START,
+    X_N,
     Y_BASE,
     Y_EVENTS,
     Y_FIRST,
@@ -63,8 +72,9 @@ from detectors.layout import (
     Y_UNIT,
 )
 from detectors.logs import log2
-from detectors.scales import admit, scaled
-from detectors.tables import LOG2
+from detectors.tables import LOG2, POWERS
+from detectors.tails import count as count_bits
+from detectors.tails import fit, least, surprisal
 from detectors.weekly import exposure, learn_hour
 
 MANY = 1 << 20
@@ -147,12 +157,12 @@ def keep(timing: Longs, level: int, count: int) -> None:
     length = i64(SPANS[timing[Y_UNIT] - 1 + level])
     start = timing[at + L_END] - length
     span = exposure(timing, start, start + length)
-    odd = mean > 0 and max(bits, -bits) > RATE_LEARN
+    odd = mean > 0 and max(bits, -bits) > RATE_ODD
     if mean > 0:
         poisson = (i64(1) << 24) // mean
         kappa = (i64(1) << 24) // timing[at + L_SHAPE]
         off = (min(count << 8, 64 * mean) << 12) // mean - 4096
-        square = min((off * off) >> 8, 16 * (kappa + poisson))
+        square = min((off * off) >> 8, 4 * (kappa + poisson))
         weight = min(mean, i64(1) << 16)
         weight = (weight * weight << 16) // (weight * weight + 65536)
         a = ((square - poisson) * weight) >> 16
@@ -169,8 +179,8 @@ def keep(timing: Longs, level: int, count: int) -> None:
                 timing[at + L_B] >>= 1
     timing[at + L_ODD] = timing[at + L_ODD] + 1 if odd else 0
     if level == 0:
-        remember(timing, Y_LOCAL, count, span, mean, odd, LOCAL_BINS * length)
-        if timing[at + L_ODD] >= ODD_BINS[0]:
+        remember(timing, Y_LOCAL, count, span, mean, odd, LOCAL_SPANS * length)
+        if timing[at + L_ODD] >= ODD_SPANS[0]:
             adopt(timing, Y_LOCAL)
             for k in range(LEVELS - 1):
                 forget_odd(timing, k)
@@ -178,7 +188,7 @@ def keep(timing: Longs, level: int, count: int) -> None:
         hourly(timing, count, start, span)
     if level == LEVELS - 1:
         remember(timing, Y_BASE, count, span, mean, odd, BASE_MS)
-        if timing[at + L_ODD] >= ODD_BINS[level]:
+        if timing[at + L_ODD] >= ODD_SPANS[level]:
             adopt(timing, Y_BASE)
             forget_odd(timing, level)
 
@@ -233,7 +243,33 @@ def forget_odd(timing: Longs, level: int) -> None:
 
 
 @inner
-def close(head: Longs, timing: Longs, level: int) -> None:
+def log_of(bits: int) -> int:
+    """log2(1 + bits), 2^-16."""
+    return log2(bits + 65536) - (16 << 16)
+
+
+@inner
+def rank_bits(timing: Longs, at: int, bits: int) -> None:
+    """Count the bits of a whole span of the level at `at`; a run of spans that open an episode counts once, with its most."""
+    if bits >= timing[at + L_OPEN] and timing[at + L_OPEN] > 0:
+        timing[at + L_PEAK] = max(timing[at + L_PEAK], bits)
+        return
+    if timing[at + L_PEAK] > 0:
+        count_bits(timing, at + L_TAIL, log_of(timing[at + L_PEAK]))
+        timing[at + L_PEAK] = 0
+    count_bits(timing, at + L_TAIL, log_of(bits))
+    n = timing[at + L_TAIL + X_N]
+    if n >= TAILS_FROM and n % 16 == 0:
+        fit(timing, at + L_TAIL)
+        log = least(timing, at + L_TAIL, OPEN_SURPRISAL + KIND_SHARE + RATE_SHARE)
+        timing[at + L_OPEN] = NEVER
+        if log < NEVER:
+            log = (log >> 11) + 1
+            timing[at + L_OPEN] = i64(POWERS[log & 31] << (log >> 5)) - 65536
+
+
+@inner
+def close(timing: Longs, level: int) -> None:
     """A level's span has ended: what it says is held until the next one ends, and learned."""
     at = level * LEVEL_COLUMNS
     count = timing[at + L_COUNT]
@@ -246,7 +282,7 @@ def close(head: Longs, timing: Longs, level: int) -> None:
         bits = evidence(count << 8, mean, timing[at + L_SHAPE])
         timing[at + L_RATIO] = min((count << 16) // mean, i64(1) << 30)
         timing[at + L_HELD] = bits if count << 8 > mean else -bits
-        admit(head, Q_RATE, bits, scaled(head, Q_RATE, bits))
+        rank_bits(timing, at, bits)
     keep(timing, level, count)
     if count == 0:
         timing[at + L_HELD] = 0  # nothing at all is silence
@@ -296,7 +332,7 @@ def pass_over(timing: Longs, last: int, now: int) -> None:
 
 
 @inner
-def tell_time(head: Longs, timing: Longs, now: int) -> None:
+def tell_time(timing: Longs, now: int) -> None:
     """An event comes at `now`: end the spans that are over; now and then choose the ladder."""
     if timing[Y_EVENTS] == 0:
         timing[Y_FIRST] = now
@@ -307,11 +343,11 @@ def tell_time(head: Longs, timing: Longs, now: int) -> None:
             timing[Y_FIRST] = (timing[Y_FIRST] + now) >> 1
             timing[Y_EVENTS] >>= 1
     if now >= timing[L_END] and timing[Y_UNIT]:
-        advance(head, timing, now)
+        advance(timing, now)
 
 
 @inner
-def advance(head: Longs, timing: Longs, now: int) -> None:
+def advance(timing: Longs, now: int) -> None:
     """End the spans that are over at `now`."""
     for level in range(LEVELS):
         at = level * LEVEL_COLUMNS
@@ -320,7 +356,7 @@ def advance(head: Longs, timing: Longs, now: int) -> None:
             break  # the ends of longer spans are ends of shorter ones
         length = i64(SPANS[timing[Y_UNIT] - 1 + level])
         for _ in range(CATCH_UP):
-            close(head, timing, level)
+            close(timing, level)
             begin(timing, level, end + length, False)
             end += length
             if now < end:
@@ -330,8 +366,11 @@ def advance(head: Longs, timing: Longs, now: int) -> None:
 
 
 @inner
-def score_rate(head: Longs, timing: Longs) -> int:
-    """Count an event and say its z, 2^-16; `Y_SHOWN` gets which level said so, its count, the expected one, its span and bits."""
+def score_rate(timing: Longs) -> int:
+    """Count an event and say how surprising the rate is, -log2 p in 2^-16; 0 where p is above 1/100.
+
+    `Y_SHOWN` gets which level said so, its count, the expected one, its bits, whether p is extrapolated, and from how many.
+    """
     best = i64(0)
     if timing[Y_UNIT] == 0:
         return best
@@ -347,29 +386,37 @@ def score_rate(head: Longs, timing: Longs) -> int:
             timing[at + L_NOW] = evidence(count << 8, mean, timing[at + L_SHAPE])
         held = timing[at + L_HELD]
         bits = max(timing[at + L_NOW], max(held, -held))
-        if bits <= best:
+        if timing[at + L_OPEN] == 0 or bits < timing[at + L_OPEN]:
             continue
         ratio = timing[at + L_RATIO]
-        now = timing[at + L_NOW] >= max(held, -held)
-        if now:
+        if timing[at + L_NOW] >= max(held, -held):
             ratio = (count << 16) // mean
-        if level > 0:
-            # What a longer span says counts while it goes on: a quarter of it in the last shorter one.
-            below = at - LEVEL_COLUMNS
-            shorter = timing[below + L_RATIO]
-            if ratio > 256:
-                if timing[below + L_MU] > 0:
-                    shorter = max(shorter, (timing[below + L_COUNT] << 16) // timing[below + L_MU])
-                if 4 * (shorter - 256) < ratio - 256:
-                    continue
-            elif 4 * (256 - shorter) < 256 - ratio:
-                continue
-        best = bits
+        if level > 0 and not goes_on(timing, level, ratio):
+            continue
+        worth, extrapolated = surprisal(timing, at + L_TAIL, log_of(bits))
+        worth -= KIND_SHARE + RATE_SHARE
+        if worth <= best:
+            continue
+        best = worth
         timing[Y_SHOWN] = level
-        timing[Y_SHOWN + 1] = count if now else (ratio * mean) >> 16
+        timing[Y_SHOWN + 1] = (ratio * mean + 32768) >> 16
         timing[Y_SHOWN + 2] = mean
         timing[Y_SHOWN + 3] = bits
-    return scaled(head, Q_RATE, best)
+        timing[Y_SHOWN + 4] = extrapolated
+        timing[Y_SHOWN + 5] = timing[at + L_TAIL + X_N]
+    return best
+
+
+@inner
+def goes_on(timing: Longs, level: int, ratio: int) -> bool:
+    """Whether what a longer span says (`ratio` of count and mean, 2^-8) is still so: a quarter of it in the last shorter one."""
+    at = (level - 1) * LEVEL_COLUMNS
+    shorter = timing[at + L_RATIO]
+    if ratio <= 256:
+        return 4 * (256 - shorter) >= 256 - ratio
+    if timing[at + L_MU] > 0:
+        shorter = max(shorter, (timing[at + L_COUNT] << 16) // timing[at + L_MU])
+    return 4 * (shorter - 256) >= ratio - 256
 
 
 @inner

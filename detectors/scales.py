@@ -17,7 +17,6 @@ from detectors.layout import (
     Q_BREADTH,
     Q_MEDIAN,
     Q_N,
-    Q_RATE,
     Q_SCALE,
     Q_SKIPPED,
     SCALE_COLUMNS,
@@ -28,9 +27,8 @@ from detectors.layout import (
 from detectors.logs import log2
 from detectors.tables import POWERS
 
-PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 24, 32, 4)
-"""Prior scale of each column, bits: 4 a window's event for burst; 24 and 32 for the two groups of novelty; 4 for rate, whose
-bits are honest about its own spread and are never worth more."""
+PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 24, 32)
+"""Prior scale of each column, bits: 4 a window's event for burst; 24 and 32 for the two groups of novelty."""
 
 
 @inner
@@ -97,7 +95,5 @@ def rescale(head: Longs) -> None:
         weight = n + SCALE_PRIOR
         spread = (SCALE_PRIOR * prior + n * (quantile - median)) // weight
         floor = prior // 20 if q < Q_BREADTH else prior >> 2
-        if q == Q_RATE:
-            floor = prior
         head[at + Q_MEDIAN] = median * n // weight
         head[at + Q_SCALE] = max(floor, spread)

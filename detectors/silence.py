@@ -1,12 +1,11 @@
 # ruff: noqa: C901, PLR0912 (one pass with its state in locals: split further, a kernel reads worse)
-"""Kernel of silence: how many bits does it cost that no event came for so long?
+"""Kernel of silence: how surprising is it that no event came for so long?
 
-Gaps between events, in exposure (weekly.py), are counted in quarters of an octave and never forgotten. The surprisal of a gap is
-log2((n + 1) / (1 + number at least as long)) while that number is 16 or more, and a Pareto tail beyond, less two bits because one
-of four kinds of evidence looks. It is the p-value of the gap itself, so a silence needs no reference.
+Gaps between events, in exposure (weekly.py), are ranked among all earlier ones (tails.py), less two bits because one of four kinds
+of evidence looks. That is the p-value of the gap itself, so a silence needs no reference.
 
 All times at which a silence changes follow from the state at the stream's last event: it opens at the gap of p = 1/100, is reported
-at that of the organization's level, told again when it has lasted twice as long, and taken as normal after a week. So what is
+at that of the organization's level, told again whenever it has lasted twice as long, and taken as normal after a week. So what is
 found does not depend on when somebody looks: a tick, or the next event, only has to lie beyond that time.
 """
 
@@ -21,24 +20,14 @@ from detectors.layout import (
     EMIT_DOUBLED,
     EMIT_REPORTED,
     G_AT,
-    G_COUNTS,
     G_EPISODE,
     G_JSON,
-    G_N,
     G_OPEN,
-    G_REPORT_AT,
     G_STAGE,
     G_SURPRISAL,
-    G_TAIL_BIN,
-    G_TAIL_K,
-    G_TAIL_MEAN,
+    G_TAIL,
     G_TOLD,
-    G_USUAL,
-    GAP_BINS,
-    GAP_PRIOR,
-    GAP_PRIOR_MEAN,
-    GAP_TAIL,
-    GAPS_MAX,
+    G_TOLD_AT,
     H_CALIBRATED,
     H_COUNT,
     H_EPISODE,
@@ -64,7 +53,7 @@ from detectors.layout import (
     H_STARTED,
     H_TIME,
     H_WINDOW_N,
-    LOG2_E,
+    KIND_SHARE,
     MIN_EFFECT,
     N_CHANNELS,
     NEVER,
@@ -72,11 +61,9 @@ from detectors.layout import (
     PEAK_BYTES,
     SAMPLE,
     SILENCE_ADOPT_MS,
-    SILENCE_FROM,
     SILENCE_LEAST_MS,
-    SILENCE_SCALE,
-    SILENCE_SHARE,
-    TAIL_BEYOND,
+    TAILS_BINS,
+    TIME_SCALE,
     V_BEFORE,
     V_BEFORE_OF,
     V_BITS,
@@ -86,9 +73,12 @@ from detectors.layout import (
     V_SEEN,
     V_START,
     WINDOW_SAMPLES,
+    X_COUNTS,
+    X_N,
 )
 from detectors.logs import log2
 from detectors.tables import POWERS
+from detectors.tails import count, fit, least, surprisal
 from detectors.weekly import exposure, reach
 
 QUIET, OPENED, TOLD, ENDED, CLOSED = 0, 1, 2, 60, 61
@@ -97,85 +87,44 @@ normal; ended by the event at hand."""
 
 
 @inner
-def edge(b: int) -> int:
-    """The shortest gap of a bin, ms of exposure."""
-    return i64((POWERS[(8 * b) & 31] << (b >> 2)) >> 16)
-
-
-@inner
 def learn_gap(timing: Longs, gap: int) -> None:
     """Count a gap, ms of exposure."""
-    timing[G_COUNTS + min(log2(gap + 1) >> 14, i64(GAP_BINS - 1))] += 1
-    timing[G_N] += 1
-    if timing[G_N] >= GAPS_MAX:
-        timing[G_N] = 0
-        for b in range(GAP_BINS):
-            timing[G_COUNTS + b] = (timing[G_COUNTS + b] + 1) >> 1
-            timing[G_N] += timing[G_COUNTS + b]
+    count(timing, G_TAIL, log2(gap + 1))
 
 
 @inner
 def fit_gaps(timing: Longs) -> None:
-    """A learning point: the tail, the usual gap and the gap that opens a silence."""
-    n = timing[G_N]
-    if n < SILENCE_FROM:
-        timing[G_OPEN] = NEVER
-        return
-    k = i64(0)
-    excess = i64(0)
-    b = i64(GAP_BINS)
-    while k < GAP_TAIL:
-        b -= 1
-        k += timing[G_COUNTS + b]
-    for i in range(b + 1, GAP_BINS):
-        excess += timing[G_COUNTS + i] * (i - b)
-    timing[G_TAIL_K] = k
-    timing[G_TAIL_BIN] = b
-    k = min(k, i64(2 * GAP_TAIL))
-    timing[G_TAIL_MEAN] = 5 * ((excess << 14) + GAP_PRIOR * GAP_PRIOR_MEAN) // (4 * (k + GAP_PRIOR))
-    seen = i64(0)
-    for i in range(GAP_BINS):
-        seen += timing[G_COUNTS + i]
-        if 2 * seen >= n:
-            timing[G_USUAL] = edge(i) + edge(i + 1) >> 1
-            break
+    """A learning point: the tail, and the gap that opens a silence."""
+    fit(timing, G_TAIL)
     timing[G_OPEN] = gap_of(timing, OPEN_SURPRISAL)
+
+
+@inner
+def usual_gap(timing: Longs) -> int:
+    """The median gap, ms of exposure."""
+    seen = i64(0)
+    for b in range(TAILS_BINS):
+        seen += timing[G_TAIL + X_COUNTS + b]
+        if 2 * seen >= timing[G_TAIL + X_N]:
+            return i64((POWERS[(8 * b + 4) & 31] << ((8 * b + 4) >> 5)) >> 16)
+    return i64(0)
 
 
 @inner
 def surprisal_of_gap(timing: Longs, gap: int) -> tuple[int, bool]:
     """(-log2 p, 2^-16, whether extrapolated) of a gap, ms of exposure."""
-    n = timing[G_N]
-    log = log2(gap + 1)
-    bound = log2(n) + TAIL_BEYOND - SILENCE_SHARE
-    base = log2(n + 1) - log2(timing[G_TAIL_K] + 1)
-    over = log - ((timing[G_TAIL_BIN] + 1) << 14)
-    if over >= 0:
-        return max(min(base + over * LOG2_E // timing[G_TAIL_MEAN] - SILENCE_SHARE, bound), i64(0)), True
-    rank = i64(1)
-    for b in range(log >> 14, GAP_BINS):
-        rank += timing[G_COUNTS + b]
-    return max(log2(n + 1) - log2(rank) - SILENCE_SHARE, i64(0)), False
+    bits, extrapolated = surprisal(timing, G_TAIL, log2(gap + 1))
+    return max(bits - KIND_SHARE, i64(0)), extrapolated
 
 
 @inner
 def gap_of(timing: Longs, wanted: int) -> int:
     """The least gap, ms of exposure, of at least this surprisal; `NEVER` where no gap has it."""
-    n = timing[G_N]
-    if n < SILENCE_FROM or wanted > log2(n) + TAIL_BEYOND - SILENCE_SHARE:
+    log = least(timing, G_TAIL, wanted + KIND_SHARE)
+    if log >= NEVER:
         return i64(NEVER)
-    wanted += SILENCE_SHARE
-    base = log2(n + 1) - log2(timing[G_TAIL_K] + 1)
-    if wanted > base:
-        log = ((timing[G_TAIL_BIN] + 1) << 14) + ((wanted - base) * timing[G_TAIL_MEAN] + LOG2_E - 1) // LOG2_E
-        log = (log >> 11) + 1
-        return i64((POWERS[log & 31] << min(log >> 5, i64(42))) >> 16) + 1
-    rank = i64(1)
-    b = i64(GAP_BINS)
-    while b > 0 and log2(n + 1) - log2(rank + timing[G_COUNTS + b - 1]) >= wanted:
-        b -= 1
-        rank += timing[G_COUNTS + b]
-    return edge(b) + 1
+    log = (log >> 11) + 1
+    return i64((POWERS[log & 31] << min(log >> 5, i64(42))) >> 16) + 1
 
 
 @inner
@@ -189,7 +138,7 @@ def opens_at(head: Longs, timing: Longs) -> int:
 @inner
 def told_at(head: Longs, timing: Longs, level: int, budget: int) -> int:
     """When the running gap reaches the organization's level, ms; `NEVER` where it can't."""
-    wanted = max(max(level, head[H_RATE_BITS] - budget), i64(MIN_EFFECT * SILENCE_SCALE))
+    wanted = max(max(level, head[H_RATE_BITS] - budget), i64(MIN_EFFECT * TIME_SCALE))
     gap = gap_of(timing, wanted)
     if gap >= NEVER:
         return i64(NEVER)
@@ -206,7 +155,7 @@ def next_at(head: Longs, timing: Longs, level: int, budget: int) -> int:
         return opens_at(head, timing)
     if stage == OPENED:
         return told_at(head, timing, level, budget)
-    first = timing[G_REPORT_AT] - head[H_TIME]
+    first = timing[G_TOLD_AT] - head[H_TIME]
     again = head[H_TIME] + (first << min(stage - TOLD + 1, 20))
     return min(again, head[H_TIME] + max(i64(SILENCE_ADOPT_MS), 8 * first))
 
@@ -226,9 +175,9 @@ def silent(head: Longs, timing: Longs, samples: Bytes, now: int, level: int, bud
                 open_silence(head, timing, samples, at)
             continue
         if stage == OPENED:
-            timing[G_REPORT_AT] = at
+            timing[G_TOLD_AT] = at
             timing[G_STAGE] = TOLD
-        elif at >= head[H_TIME] + max(i64(SILENCE_ADOPT_MS), 8 * (timing[G_REPORT_AT] - head[H_TIME])):
+        elif at >= head[H_TIME] + max(i64(SILENCE_ADOPT_MS), 8 * (timing[G_TOLD_AT] - head[H_TIME])):
             timing[G_STAGE] = ENDED
             if head[H_OPEN] != 2:
                 continue
@@ -243,7 +192,7 @@ def silent(head: Longs, timing: Longs, samples: Bytes, now: int, level: int, bud
         emit = EMIT_DOUBLED
         if not head[H_REPORTED]:
             head[H_REPORTED] = 1
-            head[H_CALIBRATED] = timing[G_N] >= CALIBRATED_FROM
+            head[H_CALIBRATED] = timing[G_TAIL + X_N] >= CALIBRATED_FROM
             emit = EMIT_REPORTED
         head[H_REVISION] += 1
         return emit
@@ -278,7 +227,7 @@ def strengthen(head: Longs, timing: Longs, at: int) -> bool:
     """The episode's strongest evidence is the gap up to `at`, if it is stronger than what is known; whether it is."""
     surprisal, extrapolated = surprisal_of_gap(timing, exposure(timing, head[H_TIME], at))
     timing[G_SURPRISAL] = surprisal
-    score = surprisal // SILENCE_SCALE
+    score = surprisal // TIME_SCALE
     if head[H_OPEN] == 2 or timing[G_STAGE] == ENDED:
         head[H_LAST] = at
     if score <= head[H_PEAK_SCORE]:
@@ -286,7 +235,7 @@ def strengthen(head: Longs, timing: Longs, at: int) -> bool:
     head[H_PEAK_SCORE] = score
     head[H_PEAK_SURPRISAL] = surprisal
     head[H_PEAK_EXTRAPOLATED] = extrapolated
-    head[H_PEAK_REFERENCE] = timing[G_N]
+    head[H_PEAK_REFERENCE] = timing[G_TAIL + X_N]
     for channel in range(N_CHANNELS):
         head[H_PEAK_CHANNEL + channel] = 0
     head[H_PEAK_CHANNEL + CH_SILENCE] = score
@@ -296,8 +245,8 @@ def strengthen(head: Longs, timing: Longs, at: int) -> bool:
     head[row + V_END] = -1
     head[row + V_BITS] = surprisal
     head[row + V_SEEN] = at - head[H_TIME]
-    head[row + V_OF] = timing[G_N]
-    head[row + V_BEFORE] = timing[G_USUAL]
+    head[row + V_OF] = timing[G_TAIL + X_N]
+    head[row + V_BEFORE] = usual_gap(timing)
     head[row + V_BEFORE_OF] = 0
     head[H_EVIDENCE_N] = 1
     return True
