@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import layout as at
-from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics
+from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics, span
 from detectors.kernel import run
 from detectors.layout import CHANNELS
 from detectors.state import State, StateError, dump, load, make_room, new_state, room_for_ids
@@ -174,7 +174,6 @@ def score(
         room_for_ids(state)
     through = -1 if ticks is None else ticks.through
     place, reason = 0, at.GROW_SLOTS
-    head[at.H_SCORED_AT] = -1
     while reason != at.DONE:
         place, reason = run(
             head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.ids,
@@ -195,6 +194,7 @@ def score(
             updates.append(_update(state, int(place) - 1, reason))
     if (scored := int(head[at.H_SCORED_AT])) >= 0:
         state.last_event = events.reference(scored)
+        head[at.H_SCORED_AT] = -1
     return state, Results(results, _opened(results) if n else {}), updates
 
 
@@ -249,6 +249,15 @@ def _opened(rows: NDArray[np.int64]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
+def _ending(state: State, reason: int) -> str:
+    head = state.head
+    if head[at.H_SILENT]:
+        return "; after so long it is taken as the new normal." if reason == at.EMIT_ADOPTED else "."
+    if reason == at.EMIT_DOUBLED and state.timing[at.G_STAGE] and head[at.H_PEAK_CHANNEL + at.CH_SILENCE] == 0:
+        return f"; no event since, for {span(int(state.timing[at.G_AT] - head[at.H_TIME]))}."
+    return _REASONS.get(reason, "") + "."
+
+
 def _update(state: State, index: int, reason: int) -> EpisodeUpdate:
     head = state.head
     channels = head[at.H_PEAK_CHANNEL : at.H_PEAK_CHANNEL + at.N_CHANNELS]
@@ -271,6 +280,6 @@ def _update(state: State, index: int, reason: int) -> EpisodeUpdate:
         closed=reason in _REASONS,
         calibrated=bool(head[at.H_CALIBRATED]),
         severity=severity(surprisal),
-        explanation=explanation(state, ("" if head[at.H_SILENT] else _REASONS.get(reason, "")) + "."),
+        explanation=explanation(state, _ending(state, reason)),
         metrics=metrics(state),
     )

@@ -111,7 +111,8 @@ def follow(
         surprisal = rate
         extrapolated = timing[Y_SHOWN + 4] != 0
         known = timing[Y_SHOWN + 5]
-    head[H_SPAN] += 1
+    if rate < OPEN_SURPRISAL:
+        head[H_SPAN] += 1  # what a changed rate needs to become normal is time, not events (rate.py)
     emit = DONE
     peak = False
     if anomalous:

@@ -53,6 +53,7 @@ from detectors.layout import (
     LATE_MS,
     LEARN_EVERY,
     MAX_TOKENS,
+    OUTAGE_SURPRISAL,
     Q_BREADTH,
     Q_SLOT,
     R_CHANNEL,
@@ -166,7 +167,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
             if timely:
                 if head[H_EVENTS] > 1:
                     learn_gap(timing, exposure(timing, last, now))
-                if timing[G_STAGE] == CLOSED:
+                if timing[G_STAGE] == CLOSED and timing[G_SURPRISAL] >= OUTAGE_SURPRISAL:
                     pass_over(timing, last, now)
                 tell_time(timing, now)
             head[H_TIME] = now

@@ -151,10 +151,11 @@ TAILS_BINS = 160
 L_TAIL = 16
 LEVEL_COLUMNS = L_TAIL + X_COUNTS + TAILS_BINS
 Y_UNIT = LEVELS * LEVEL_COLUMNS
-Y_FIRST, Y_EVENTS = Y_UNIT + 1, Y_UNIT + 2
+Y_FIRST, Y_EVENTS, Y_BORN = Y_UNIT + 1, Y_UNIT + 2, Y_UNIT + 3
 Y_LOCAL, Y_BASE = Y_UNIT + 4, Y_UNIT + 8  # each: events and exposure; of spans kept apart, events and exposure
 Y_SHOWN = Y_UNIT + 12  # of what rate said last: level, count, expected (2^-8), bits, whether extrapolated, n
-Y_WEEKLY = Y_UNIT + 18  # whether anything was learned of the week
+Y_AGED = Y_UNIT + 18  # weeks at which the spans were halved last
+Y_WEEKLY = Y_UNIT + 19  # whether anything was learned of the week
 Y_DAY = Y_WEEKLY + 1  # for each hour of the day: log2 factor (2^-16), hours learned
 Y_WEEK = Y_DAY + 2 * 24
 Y_GAP = Y_WEEK + 2 * 168
@@ -178,6 +179,7 @@ ODD_SPANS = (2160, 360, 36, 24)
 CATCH_UP = 64
 SILENCE_LEAST_MS = 10_000
 SILENCE_ADOPT_MS = 168 * HOUR_MS
+OUTAGE_SURPRISAL = 870824
 
 # ---- why the kernel came back
 DONE, EMIT_REPORTED, EMIT_DOUBLED, EMIT_CLOSED, EMIT_ADOPTED, GROW_SLOTS, GROW_SYMBOLS, DISORDER = range(8)

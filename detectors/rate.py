@@ -16,6 +16,7 @@ from detectors.layout import (
     CH_RATE,
     EVIDENCE,
     EVIDENCE_COLUMNS,
+    G_TAIL,
     HOUR_MS,
     H_EVIDENCE,
     H_EVIDENCE_N,
@@ -64,7 +65,9 @@ from detectors.layout import (
     V_SEEN,
     V_START,
     X_N,
+    Y_AGED,
     Y_BASE,
+    Y_BORN,
     Y_EVENTS,
     Y_FIRST,
     Y_LOCAL,
@@ -73,8 +76,8 @@ from detectors.layout import (
 )
 from detectors.logs import log2
 from detectors.tables import LOG2, POWERS
+from detectors.tails import age, fit, least, surprisal
 from detectors.tails import count as count_bits
-from detectors.tails import fit, least, surprisal
 from detectors.weekly import exposure, learn_hour
 
 MANY = 1 << 20
@@ -177,6 +180,10 @@ def keep(timing: Longs, level: int, count: int) -> None:
             if timing[at + L_B] > (2 * RATE_MEMORY) << 16:
                 timing[at + L_A] >>= 1
                 timing[at + L_B] >>= 1
+    if level == 0:
+        for longer in range(1, LEVELS - 1):  # a change that only longer spans show is not learned by shorter ones either
+            held = timing[longer * LEVEL_COLUMNS + L_HELD]
+            odd = odd or max(max(held, -held), timing[longer * LEVEL_COLUMNS + L_NOW]) > RATE_ODD
     timing[at + L_ODD] = timing[at + L_ODD] + 1 if odd else 0
     if level == 0:
         remember(timing, Y_LOCAL, count, span, mean, odd, LOCAL_SPANS * length)
@@ -249,8 +256,17 @@ def log_of(bits: int) -> int:
 
 
 @inner
-def rank_bits(timing: Longs, at: int, bits: int) -> None:
-    """Count the bits of a whole span of the level at `at`; a run of spans that open an episode counts once, with its most."""
+def allowance(timing: Longs, level: int) -> int:
+    """Bits, 2^-16, that a level's p gains or loses: one of four kinds and one of four levels looks, and a span that is k times as
+    long as the shortest is looked at k times more rarely, so that each level is wrong equally often in time."""
+    unit = timing[Y_UNIT] - 1
+    return log2(i64(SPANS[unit + level])) - log2(i64(SPANS[unit])) - KIND_SHARE - RATE_SHARE
+
+
+@inner
+def rank_bits(timing: Longs, level: int, bits: int) -> None:
+    """Count the bits of a whole span of a level; a run of spans that open an episode counts once, with its most."""
+    at = level * LEVEL_COLUMNS
     if bits >= timing[at + L_OPEN] and timing[at + L_OPEN] > 0:
         timing[at + L_PEAK] = max(timing[at + L_PEAK], bits)
         return
@@ -261,7 +277,7 @@ def rank_bits(timing: Longs, at: int, bits: int) -> None:
     n = timing[at + L_TAIL + X_N]
     if n >= TAILS_FROM and n % 16 == 0:
         fit(timing, at + L_TAIL)
-        log = least(timing, at + L_TAIL, OPEN_SURPRISAL + KIND_SHARE + RATE_SHARE)
+        log = least(timing, at + L_TAIL, max(i64(OPEN_SURPRISAL), OPEN_SURPRISAL - allowance(timing, level)))
         timing[at + L_OPEN] = NEVER
         if log < NEVER:
             log = (log >> 11) + 1
@@ -282,7 +298,7 @@ def close(timing: Longs, level: int) -> None:
         bits = evidence(count << 8, mean, timing[at + L_SHAPE])
         timing[at + L_RATIO] = min((count << 16) // mean, i64(1) << 30)
         timing[at + L_HELD] = bits if count << 8 > mean else -bits
-        rank_bits(timing, at, bits)
+        rank_bits(timing, level, bits)
     keep(timing, level, count)
     if count == 0:
         timing[at + L_HELD] = 0  # nothing at all is silence
@@ -332,16 +348,35 @@ def pass_over(timing: Longs, last: int, now: int) -> None:
 
 
 @inner
+def grow_older(timing: Longs) -> None:
+    """After one, two, four and ever twice as many weeks: what was learned up to then weighs half, and once is forgotten.
+
+    So the days in which the weekly pattern was not known yet, and every border of an hour was a surprise, do not hide later ones.
+    """
+    for level in range(LEVELS):
+        at = level * LEVEL_COLUMNS
+        age(timing, at + L_TAIL)
+        timing[at + L_A] >>= 1
+        timing[at + L_B] >>= 1
+    age(timing, G_TAIL)
+
+
+@inner
 def tell_time(timing: Longs, now: int) -> None:
     """An event comes at `now`: end the spans that are over; now and then choose the ladder."""
     if timing[Y_EVENTS] == 0:
         timing[Y_FIRST] = now
+        timing[Y_BORN] = now
     timing[Y_EVENTS] += 1
     if timing[Y_EVENTS] % RESCALE_EVERY == 0:
         choose_unit(timing, now)
         if now - timing[Y_FIRST] > 2 * BASE_MS:
             timing[Y_FIRST] = (timing[Y_FIRST] + now) >> 1
             timing[Y_EVENTS] >>= 1
+        weeks = (now - timing[Y_BORN]) // (168 * HOUR_MS)
+        if weeks >= max(2 * timing[Y_AGED], i64(1)):
+            timing[Y_AGED] = weeks
+            grow_older(timing)
     if now >= timing[L_END] and timing[Y_UNIT]:
         advance(timing, now)
 
@@ -394,7 +429,7 @@ def score_rate(timing: Longs) -> int:
         if level > 0 and not goes_on(timing, level, ratio):
             continue
         worth, extrapolated = surprisal(timing, at + L_TAIL, log_of(bits))
-        worth -= KIND_SHARE + RATE_SHARE
+        worth += allowance(timing, level)
         if worth <= best:
             continue
         best = worth

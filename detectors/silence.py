@@ -187,8 +187,8 @@ def silent(head: Longs, timing: Longs, samples: Bytes, now: int, level: int, bud
             return EMIT_ADOPTED
         else:
             timing[G_STAGE] += 1
-        if not strengthen(head, timing, at) and head[H_REPORTED]:
-            continue
+        if not strengthen(head, timing, at) and head[H_REPORTED] and timing[G_STAGE] > TOLD:
+            continue  # an episode of events that is stronger by itself tells only once that its stream stopped
         emit = EMIT_DOUBLED
         if not head[H_REPORTED]:
             head[H_REPORTED] = 1
@@ -230,7 +230,7 @@ def strengthen(head: Longs, timing: Longs, at: int) -> bool:
     score = surprisal // TIME_SCALE
     if head[H_OPEN] == 2 or timing[G_STAGE] == ENDED:
         head[H_LAST] = at
-    if score <= head[H_PEAK_SCORE]:
+    if score < head[H_PEAK_SCORE]:
         return False
     head[H_PEAK_SCORE] = score
     head[H_PEAK_SURPRISAL] = surprisal
@@ -259,6 +259,7 @@ def end_silence(head: Longs, timing: Longs, now: int) -> int:
     timing[G_EPISODE] = -1
     timing[G_STAGE] = CLOSED
     if head[H_OPEN] != 2:
+        timing[G_SURPRISAL], _ = surprisal_of_gap(timing, exposure(timing, head[H_TIME], now))
         return DONE
     strengthen(head, timing, now)
     head[H_LAST] = now

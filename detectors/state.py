@@ -46,6 +46,8 @@ def new_state() -> State:
     """The state of a stream that was never seen."""
     head = np.zeros(at.HEAD, np.int64)
     head[at.H_OPENED_AT] = -1
+    head[at.H_SCORED_AT] = -1
+    head[at.H_DUE] = at.NEVER
     return State(
         head,
         np.zeros((at.BUCKETS, 2), np.int64),

@@ -40,6 +40,15 @@ def count(a: Longs, at: int, log: int) -> None:
 
 
 @inner
+def age(a: Longs, at: int) -> None:
+    """Halve all counts: what was seen once is forgotten."""
+    a[at + X_N] = 0
+    for b in range(TAILS_BINS):
+        a[at + X_COUNTS + b] >>= 1
+        a[at + X_N] += a[at + X_COUNTS + b]
+
+
+@inner
 def fit(a: Longs, at: int) -> None:
     """A learning point: where the tail begins, and its mean excess."""
     if a[at + X_N] < TAILS_FROM:
@@ -87,7 +96,10 @@ def least(a: Longs, at: int, wanted: int) -> int:
         wanted -= TAILS_SEEN
     rank = i64(1)
     b = TAILS_BINS
-    while b > 0 and log2(n + 1) - log2(rank + a[at + X_COUNTS + b - 1]) >= wanted:
+    while b > 0:
+        seen = rank + a[at + X_COUNTS + b - 1]
+        if seen > 1 and log2(n + 1) - log2(seen) < wanted:
+            break
         b -= 1
-        rank += a[at + X_COUNTS + b]
+        rank = seen
     return max(log, i64(b << 14))

@@ -59,14 +59,15 @@ def reach(timing: Longs, start: int, wanted: int) -> int:
 def learn_hour(timing: Longs, hour: int, seen: int, over: int) -> None:
     """Learn that an hour had 2^over (2^-16) times the events expected; `seen` (2^-16, at most 1) is how much that says.
 
-    The hour of the day learns at once by half and ever less, at last by an eighth; the hour of the week half as fast.
+    Both learn by half at first and by less and less: the hour of the day at last by 1/32, the hour of the week, from what is left
+    over, by 1/8.
     """
     for both in range(2):
         at = Y_DAY + 2 * (hour % 24) if both == 0 else Y_WEEK + 2 * ((hour + 72) % 168)
         known = timing[at + 1]
         most = i64(4 << 16) if known < 7 else i64(2 << 16)
         part = min(max(over, -most), most)
-        step = ((part * seen) >> 16) // (min(known, i64(6)) + 2 + 2 * both)
+        step = ((part * seen) >> 16) // (min(known, i64(6 if both else 30)) + 2)
         timing[at] = min(max(timing[at] + step, i64(-(8 << 16))), i64(8 << 16))
         timing[at + 1] = min(known + 1, i64(1) << 20)
         over -= step

@@ -12,7 +12,7 @@ SCORING_PATH = (
     "burst", "episodes", "evidence", "identity", "kernel", "layout", "logs", "novelty",
     "objects", "rate",
     "reading", "reference", "samples", "scales", "silence", "state",
-    "tables", "tokens", "weekly",
+    "tables", "tails", "tokens", "weekly",
 )  # fmt: skip
 NOT_SCORING = {"__init__", "detector", "jit"}
 FORBIDDEN_NAMES = {
