@@ -16,12 +16,13 @@ from detectors import layout as at
 from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics, span
 from detectors.kernel import run
 from detectors.layout import CHANNELS
+from detectors.silence import QUIET, UNKNOWN
 from detectors.state import State, StateError, dump, load, make_room, new_state, room_for_ids
 from detectors.tables import BIT, LOG2
 
 __all__ = [
     "BIT", "CHANNELS", "DETECTOR_VERSION", "Controls", "EpisodeUpdate", "Events", "Explanation", "Results", "Severity", "State",
-    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "new_state", "score", "severity", "warm_up",
+    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "missed", "new_state", "score", "severity", "warm_up",
 ]  # fmt: skip
 
 DETECTOR_VERSION = "2"
@@ -201,6 +202,13 @@ def score(
 def due(state: State) -> int:
     """Ticks through at most this time (ms) change nothing of the stream, under the controls of the last call."""
     return int(state.head[at.H_DUE])
+
+
+def missed(state: State) -> None:
+    """Events of the stream may be lost: what is missing up to its next event is no silence."""
+    if state.timing[at.G_STAGE] == QUIET:
+        state.timing[at.G_STAGE] = UNKNOWN
+    state.head[at.H_DUE] = at.NEVER
 
 
 def warm_up() -> None:

@@ -25,6 +25,7 @@ from detectors.layout import (
     F_REPORTED,
     GROW_SLOTS,
     GROW_SYMBOLS,
+    G_AGAIN,
     G_AT,
     G_EPISODE,
     G_JSON,
@@ -172,7 +173,7 @@ def _kernels(sources: int) -> Callable[..., tuple[int, int]]:  # the closure nam
                 tell_time(timing, now)
             head[H_TIME] = now
             timing[G_JSON] = c[C_JSON]
-            rate = score_rate(timing) if timely else i64(0)
+            rate = score_rate(timing, head[H_EVENTS] < timing[G_AGAIN]) if timely else i64(0)
             bursts = score_burst(head, buckets, contexts, ring, places, burst, c, bursting)
             breadth, slot = score_novelty(head, slots, symbols, tok, c, costs)
             z_breadth = scaled(head, Q_BREADTH, breadth)

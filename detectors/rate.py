@@ -401,9 +401,10 @@ def advance(timing: Longs, now: int) -> None:
 
 
 @inner
-def score_rate(timing: Longs) -> int:
+def score_rate(timing: Longs, halting: bool) -> int:
     """Count an event and say how surprising the rate is, -log2 p in 2^-16; 0 where p is above 1/100.
 
+    `halting`: a silence was told a few events ago; that too few come since is the same finding.
     `Y_SHOWN` gets which level said so, its count, the expected one, its bits, whether p is extrapolated, and from how many.
     """
     best = i64(0)
@@ -426,7 +427,7 @@ def score_rate(timing: Longs) -> int:
         ratio = timing[at + L_RATIO]
         if timing[at + L_NOW] >= max(held, -held):
             ratio = (count << 16) // mean
-        if level > 0 and not goes_on(timing, level, ratio):
+        if (halting and ratio < 256) or (level > 0 and not goes_on(timing, level, ratio)):
             continue
         worth, extrapolated = surprisal(timing, at + L_TAIL, log_of(bits))
         worth += allowance(timing, level)

@@ -19,9 +19,11 @@ from detectors.layout import (
     EMIT_CLOSED,
     EMIT_DOUBLED,
     EMIT_REPORTED,
+    G_AGAIN,
     G_AT,
     G_EPISODE,
     G_JSON,
+    G_LONGEST,
     G_OPEN,
     G_STAGE,
     G_SURPRISAL,
@@ -31,6 +33,7 @@ from detectors.layout import (
     H_CALIBRATED,
     H_COUNT,
     H_EPISODE,
+    H_EVENTS,
     H_EVIDENCE,
     H_EVIDENCE_N,
     H_JSON,
@@ -55,10 +58,12 @@ from detectors.layout import (
     H_WINDOW_N,
     KIND_SHARE,
     MIN_EFFECT,
-    N_CHANNELS,
     NEVER,
+    N_CHANNELS,
     OPEN_SURPRISAL,
+    OUTAGE_SURPRISAL,
     PEAK_BYTES,
+    QUIET_EVENTS,
     SAMPLE,
     SILENCE_ADOPT_MS,
     SILENCE_LEAST_MS,
@@ -81,9 +86,9 @@ from detectors.tables import POWERS
 from detectors.tails import count, fit, least, surprisal
 from detectors.weekly import exposure, reach
 
-QUIET, OPENED, TOLD, ENDED, CLOSED = 0, 1, 2, 60, 61
+QUIET, OPENED, TOLD, ENDED, CLOSED, UNKNOWN = 0, 1, 2, 60, 61, 62
 """Stages of the running gap: usual; beyond p = 1/100; beyond the organization's level (and one more at each doubling); taken as
-normal; ended by the event at hand."""
+normal; ended by the event at hand; not known to be one."""
 
 
 @inner
@@ -142,6 +147,8 @@ def told_at(head: Longs, timing: Longs, level: int, budget: int) -> int:
     gap = gap_of(timing, wanted)
     if gap >= NEVER:
         return i64(NEVER)
+    if head[H_EVENTS] < timing[G_AGAIN]:
+        gap = max(gap, 2 * timing[G_LONGEST])  # a stream that comes back haltingly is not told again and again
     return max(reach(timing, head[H_TIME], gap), opens_at(head, timing))
 
 
@@ -170,6 +177,11 @@ def silent(head: Longs, timing: Longs, samples: Bytes, now: int, level: int, bud
         stage = timing[G_STAGE]
         timing[G_AT] = at
         if stage == QUIET:
+            if head[H_OPEN] and head[H_PEAK_SURPRISAL] < OUTAGE_SURPRISAL:
+                head[H_OPEN] = 0  # weak chance events of hours ago are no beginning of a silence
+                if head[H_REPORTED]:
+                    head[H_REVISION] += 1
+                    return EMIT_CLOSED
             timing[G_STAGE] = OPENED
             if head[H_OPEN] == 0:
                 open_silence(head, timing, samples, at)
@@ -255,9 +267,12 @@ def strengthen(head: Longs, timing: Longs, at: int) -> bool:
 @inner
 def end_silence(head: Longs, timing: Longs, now: int) -> int:
     """An event came: the silence is over and its episode closed; returns what to emit."""
-    timing[G_SURPRISAL] = 0
+    timing[G_SURPRISAL] = OUTAGE_SURPRISAL if timing[G_STAGE] == UNKNOWN else i64(0)
     timing[G_EPISODE] = -1
+    unknown = timing[G_STAGE] == UNKNOWN
     timing[G_STAGE] = CLOSED
+    if unknown:
+        return DONE
     if head[H_OPEN] != 2:
         timing[G_SURPRISAL], _ = surprisal_of_gap(timing, exposure(timing, head[H_TIME], now))
         return DONE
@@ -266,7 +281,11 @@ def end_silence(head: Longs, timing: Longs, now: int) -> int:
     timing[G_EPISODE] = head[H_EPISODE]
     timing[G_TOLD] = head[H_REPORTED]
     head[H_OPEN] = 0
+    if timing[G_SURPRISAL] >= OUTAGE_SURPRISAL:
+        timing[G_LONGEST] = exposure(timing, head[H_TIME], now)
+        timing[G_AGAIN] = head[H_EVENTS] + QUIET_EVENTS
     if not head[H_REPORTED]:
         return DONE
     head[H_REVISION] += 1
     return EMIT_CLOSED
+

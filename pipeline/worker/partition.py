@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from detectors.detector import State, due, dump, load, new_state
+from detectors.detector import State, due, dump, load, missed, new_state
 from pipeline.places import Source
 from pipeline.worker.clock import Clock
 from pipeline.worker.deadlines import Deadlines
@@ -45,7 +45,8 @@ class ResidentStream:
 class Partition:
     """Streams and progress of one partition: `position` is the last frame scored, `acked` the last one whose outputs are out.
 
-    `clock` is as of that frame, and `deadlines` of every stream, in memory or not.
+    `clock` is as of that frame, and `deadlines` of every stream, in memory or not. Frames before `lost` were lost and accepted as
+    that: what a stream did not send up to there is no silence.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Partition:
     overflowing: set[str] = field(default_factory=set)
     clock: Clock = field(default_factory=Clock)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    lost: int = -1
 
     def __post_init__(self) -> None:
         for key in self.positions:
@@ -98,6 +100,8 @@ class Partition:
                 # Positions count frames of one topic: after an accepted new topic the state goes on from its beginning.
                 position = saved.position if saved.topic_id == self.topic_id else -1
                 resident = ResidentStream(load(saved.dump), position)
+                if position < self.lost:
+                    missed(resident.state)
                 # The record may be older than the state, where a saving was cut off.
                 self.deadlines.set(key, due(resident.state))
         else:
@@ -139,6 +143,12 @@ class Partition:
         self.checkpoints = (*self.checkpoints[-8:], Checkpoint(self.position + 1, dict(self.expected), self.clock))
         self.bytes_since_checkpoint, self.bytes_of_last_saving, self.checkpoint_at = 0, size, now
         saved = SavedPartition(
-            self.topic_id, self.acked, self.checkpoints[-1], self.checkpoints[:-1], self.positions, self.deadlines.at
+            self.topic_id,
+            self.acked,
+            self.checkpoints[-1],
+            self.checkpoints[:-1],
+            self.positions,
+            self.deadlines.at,
+            self.lost,
         )
         return partition_key(self.number), encode_partition(saved)

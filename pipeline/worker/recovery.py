@@ -42,7 +42,7 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
                 f"the topic {BLOCKS.name} was made again since the states of partition {number} were saved "
                 f"(id {saved.topic_id}, now {topic_id}): {_RESET}"
             )
-        return Partition(number, topic_id)
+        return Partition(number, topic_id, lost=0)
     start = saved.checkpoint
     for key, position in saved.positions.items():
         state = stored(key.encode())
@@ -65,6 +65,7 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
         positions=dict(saved.positions),
         clock=start.clock,
         deadlines=Deadlines(saved.deadlines),
+        lost=saved.lost,
     )
     partition.checkpoints = (*saved.earlier, saved.checkpoint)
     return partition
@@ -76,7 +77,8 @@ def accept_lost(partition: Partition, first: int) -> int:
     if lost <= 0:
         return 0
     partition.position, partition.expected = first - 1, {}
-    partition.deadlines = Deadlines()  # a stream may have sent in what is lost: it is not called silent until it sends again
+    # A stream may have sent in what is lost: it is not called silent until it has sent again.
+    partition.lost, partition.deadlines = first, Deadlines()
     return lost
 
 

@@ -45,7 +45,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class SavedPartition:
-    """A partition's record. Outputs of frames up to `acked` are with Kafka; `positions` and `deadlines` (ms) are by stream key."""
+    """A partition's record. Outputs of frames up to `acked` are with Kafka; `positions` and `deadlines` (ms) are by stream key.
+
+    Frames before `lost` are lost and accepted as that.
+    """
 
     topic_id: str
     acked: int
@@ -53,6 +56,7 @@ class SavedPartition:
     earlier: tuple[Checkpoint, ...] = ()
     positions: dict[str, int] = field(default_factory=dict)
     deadlines: dict[str, int] = field(default_factory=dict)
+    lost: int = -1
 
     @property
     def oldest(self) -> Checkpoint:
@@ -101,6 +105,7 @@ def encode_partition(saved: SavedPartition) -> bytes:
         "checkpoints": [_plain(c) for c in (*saved.earlier[-_HISTORY:], saved.checkpoint)],
         "positions": saved.positions,
         "deadlines": saved.deadlines,
+        "lost": saved.lost,
     }
     return zstandard.ZstdCompressor(level=3).compress(orjson.dumps(value))
 
@@ -124,6 +129,7 @@ def decode_partition(data: bytes) -> SavedPartition:
             tuple(checkpoints[:-1]),
             value["positions"],
             value["deadlines"],
+            value["lost"],
         )
     except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
         raise SavedStateError(f"a partition's saved record can't be read: {error}") from error
