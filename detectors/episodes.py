@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
+# ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel of episodes: opened and closed at one fixed level, reported by the organization's level, adopted when they last."""
 
 from detectors.burst import fade

@@ -102,7 +102,7 @@ def rate_evidence(bits: int, seen: int, length: int, expected: int) -> TokenEvid
 
 def _round(n: int) -> int:
     """Two leading digits: more would say that the usual is known so well."""
-    unit = 10 ** max(len(str(n)) - 2, 0)
+    unit = int(10 ** max(len(str(n)) - 2, 0))
     return (n + unit // 2) // unit * unit
 
 

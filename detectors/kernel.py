@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
+# ruff: noqa: C901, PLR0911, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """The entry kernel: events of one stream in, rows of results out; it comes back early when an episode is to be told."""
 
 from collections.abc import Callable
@@ -23,8 +23,6 @@ from detectors.layout import (
     F_DUPLICATE,
     F_EXTRAPOLATED,
     F_REPORTED,
-    GROW_SLOTS,
-    GROW_SYMBOLS,
     G_AGAIN,
     G_AT,
     G_EPISODE,
@@ -32,6 +30,8 @@ from detectors.layout import (
     G_STAGE,
     G_SURPRISAL,
     G_TOLD,
+    GROW_SLOTS,
+    GROW_SYMBOLS,
     GUARD_AFTER,
     GUARD_ONE_IN,
     GUARD_Z,
@@ -67,10 +67,10 @@ from detectors.layout import (
     R_SURPRISAL,
     RESCALE_EVERY,
     SILENCE_LEAST_MS,
-    TIME_SCALE,
     SLOT_COLUMNS,
     SLOTS_MAX,
     SYMBOLS_MAX,
+    TIME_SCALE,
     TOKEN_COLUMNS,
 )
 from detectors.novelty import grow_slots, grow_symbols, score_novelty

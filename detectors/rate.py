@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0912 (one pass with its state in locals: split further, a kernel reads worse)
+# ruff: noqa: C901 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel of the rate channel: do events come faster or slower than they used to?
 
 The last span of each of four lengths (a ladder that fits the stream's rate) is compared with what the baseline expects there:
@@ -9,6 +9,7 @@ the long run; both know the weekly pattern (weekly.py). What the bits are worth 
 that length (tails.py), where a run of spans with p at most 1/100 counts once: so bursts that come again and again are normal.
 """
 
+from detectors.counts import adopt, evidence, expected, hourly, remember
 from detectors.jit import Longs, i64, inner
 from detectors.layout import (
     BASE_MS,
@@ -17,19 +18,15 @@ from detectors.layout import (
     EVIDENCE,
     EVIDENCE_COLUMNS,
     G_TAIL,
-    HOUR_MS,
     H_EVIDENCE,
     H_EVIDENCE_N,
+    HOUR_MS,
     KIND_SHARE,
-    LEVELS,
-    LEVEL_COLUMNS,
-    LOCAL_SPANS,
-    LOG2_E,
     L_A,
     L_A_ODD,
     L_B,
-    L_BAD,
     L_B_ODD,
+    L_BAD,
     L_COUNT,
     L_END,
     L_HELD,
@@ -42,6 +39,9 @@ from detectors.layout import (
     L_RATIO,
     L_SHAPE,
     L_TAIL,
+    LEVEL_COLUMNS,
+    LEVELS,
+    LOCAL_SPANS,
     NEVER,
     ODD_SPANS,
     OPEN_SURPRISAL,
@@ -75,51 +75,10 @@ from detectors.layout import (
     Y_UNIT,
 )
 from detectors.logs import log2
-from detectors.tables import LOG2, POWERS
+from detectors.tables import POWERS
 from detectors.tails import age, fit, least, surprisal
 from detectors.tails import count as count_bits
-from detectors.weekly import exposure, learn_hour
-
-MANY = 1 << 20
-"""Counts (2^-8) are halved together until they are below: more of them say nothing that the shape lets through."""
-
-
-@inner
-def fine_log2(k: int) -> int:
-    """2^16 * log2 k for 1 <= k < 2^31, good to one unit: between two entries of the table along the tangent."""
-    if k < 8192:
-        return i64(LOG2[k])
-    shift = 0
-    top = k
-    while top >= 8192:
-        top >>= 1
-        shift += 1
-    rest = k - (top << shift)
-    return i64(LOG2[top] + (shift << 16) + (((rest * LOG2_E) >> shift) // top))
-
-
-@inner
-def evidence(count: int, mean: int, shape: int) -> int:
-    """Bits, 2^-16, of a count against its mean (both 2^-8) for a shape (2^-8)."""
-    n = count
-    mu = max(mean, i64(1))
-    while n >= MANY or mu >= MANY:
-        n >>= 1
-        mu >>= 1
-    mu = max(mu, i64(1))
-    bits = (n + shape) * (fine_log2(mu + shape) - fine_log2(n + shape))
-    if n > 0:
-        bits += n * (fine_log2(n) - fine_log2(mu))
-    return max(bits >> 8, i64(0))
-
-
-@inner
-def expected(timing: Longs, which: int, span: int) -> int:
-    """Events (2^-8) that a baseline expects in an exposure of `span` ms; 0 while it is shorter than 8 such spans."""
-    known = timing[which + 1]
-    if span <= 0 or known < RATE_WARM * span:
-        return i64(0)
-    return max((timing[which] * ((span << 20) // known)) >> 12, i64(1))
+from detectors.weekly import exposure
 
 
 @inner
@@ -181,9 +140,11 @@ def keep(timing: Longs, level: int, count: int) -> None:
                 timing[at + L_A] >>= 1
                 timing[at + L_B] >>= 1
     if level == 0:
-        for longer in range(1, LEVELS - 1):  # a change that only longer spans show is not learned by shorter ones either
+        for longer in range(
+            1, LEVELS - 1
+        ):  # a change that only longer spans show is not learned by shorter ones either
             held = timing[longer * LEVEL_COLUMNS + L_HELD]
-            odd = odd or max(max(held, -held), timing[longer * LEVEL_COLUMNS + L_NOW]) > RATE_ODD
+            odd = odd or max(held, -held, timing[longer * LEVEL_COLUMNS + L_NOW]) > RATE_ODD
     timing[at + L_ODD] = timing[at + L_ODD] + 1 if odd else 0
     if level == 0:
         remember(timing, Y_LOCAL, count, span, mean, odd, LOCAL_SPANS * length)
@@ -198,46 +159,6 @@ def keep(timing: Longs, level: int, count: int) -> None:
         if timing[at + L_ODD] >= ODD_SPANS[level]:
             adopt(timing, Y_BASE)
             forget_odd(timing, level)
-
-
-@inner
-def hourly(timing: Longs, count: int, start: int, span: int) -> None:
-    """A whole hour: learn the weekly pattern from it, against the long run."""
-    known = timing[Y_BASE + 1]
-    if known < HOUR_MS:
-        return
-    mean = (timing[Y_BASE] * ((span << 20) // known)) >> 12
-    plain = (timing[Y_BASE] * ((i64(HOUR_MS) << 20) // known)) >> 12
-    if plain < 512:
-        return
-    over = log2((count << 8) + 256) - log2(mean + 256)
-    learn_hour(timing, start // HOUR_MS, (plain << 16) // (plain + 1024), over)
-
-
-@inner
-def remember(timing: Longs, which: int, count: int, span: int, mean: int, odd: bool, most: int) -> None:
-    """Count a span in a baseline; odd ones when they have ended, and with at most four times what was expected."""
-    if odd:
-        timing[which + 2] += min(count, mean >> 6)
-        timing[which + 3] += span
-        return
-    timing[which] += count + timing[which + 2]
-    timing[which + 1] += span + timing[which + 3]
-    timing[which + 2] = 0
-    timing[which + 3] = 0
-    while timing[which + 1] > 2 * most:
-        timing[which] >>= 1
-        timing[which + 1] >>= 1
-
-
-@inner
-def adopt(timing: Longs, which: int) -> None:
-    """What has lasted for so long is the baseline now."""
-    if timing[which + 3] > 0:
-        timing[which] = timing[which + 2]
-        timing[which + 1] = timing[which + 3]
-        timing[which + 2] = 0
-        timing[which + 3] = 0
 
 
 @inner
@@ -421,7 +342,7 @@ def score_rate(timing: Longs, halting: bool) -> int:
             timing[at + L_NEXT] = count + (count >> 5)
             timing[at + L_NOW] = evidence(count << 8, mean, timing[at + L_SHAPE])
         held = timing[at + L_HELD]
-        bits = max(timing[at + L_NOW], max(held, -held))
+        bits = max(timing[at + L_NOW], held, -held)
         if timing[at + L_OPEN] == 0 or bits < timing[at + L_OPEN]:
             continue
         ratio = timing[at + L_RATIO]
@@ -449,10 +370,10 @@ def goes_on(timing: Longs, level: int, ratio: int) -> bool:
     at = (level - 1) * LEVEL_COLUMNS
     shorter = timing[at + L_RATIO]
     if ratio <= 256:
-        return 4 * (256 - shorter) >= 256 - ratio
+        return bool(4 * (256 - shorter) >= 256 - ratio)
     if timing[at + L_MU] > 0:
         shorter = max(shorter, (timing[at + L_COUNT] << 16) // timing[at + L_MU])
-    return 4 * (shorter - 256) >= ratio - 256
+    return bool(4 * (shorter - 256) >= ratio - 256)
 
 
 @inner

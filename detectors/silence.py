@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0912 (one pass with its state in locals: split further, a kernel reads worse)
+# ruff: noqa: C901 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel of silence: how surprising is it that no event came for so long?
 
 Gaps between events, in exposure (weekly.py), are ranked among all earlier ones (tails.py), less two bits because one of four kinds
@@ -58,8 +58,8 @@ from detectors.layout import (
     H_WINDOW_N,
     KIND_SHARE,
     MIN_EFFECT,
-    NEVER,
     N_CHANNELS,
+    NEVER,
     OPEN_SURPRISAL,
     OUTAGE_SURPRISAL,
     PEAK_BYTES,
@@ -137,13 +137,13 @@ def opens_at(head: Longs, timing: Longs) -> int:
     """When the running gap opens a silence, ms."""
     if timing[G_OPEN] >= NEVER or timing[G_OPEN] == 0:
         return i64(NEVER)
-    return max(reach(timing, head[H_TIME], timing[G_OPEN]), head[H_TIME] + SILENCE_LEAST_MS)
+    return i64(max(reach(timing, head[H_TIME], timing[G_OPEN]), head[H_TIME] + SILENCE_LEAST_MS))
 
 
 @inner
 def told_at(head: Longs, timing: Longs, level: int, budget: int) -> int:
     """When the running gap reaches the organization's level, ms; `NEVER` where it can't."""
-    wanted = max(max(level, head[H_RATE_BITS] - budget), i64(MIN_EFFECT * TIME_SCALE))
+    wanted = max(level, head[H_RATE_BITS] - budget, i64(MIN_EFFECT * TIME_SCALE))
     gap = gap_of(timing, wanted)
     if gap >= NEVER:
         return i64(NEVER)
@@ -164,7 +164,7 @@ def next_at(head: Longs, timing: Longs, level: int, budget: int) -> int:
         return told_at(head, timing, level, budget)
     first = timing[G_TOLD_AT] - head[H_TIME]
     again = head[H_TIME] + (first << min(stage - TOLD + 1, 20))
-    return min(again, head[H_TIME] + max(i64(SILENCE_ADOPT_MS), 8 * first))
+    return i64(min(again, head[H_TIME] + max(i64(SILENCE_ADOPT_MS), 8 * first)))
 
 
 @inner
@@ -288,4 +288,3 @@ def end_silence(head: Longs, timing: Longs, now: int) -> int:
         return DONE
     head[H_REVISION] += 1
     return EMIT_CLOSED
-

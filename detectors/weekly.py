@@ -65,7 +65,7 @@ def learn_hour(timing: Longs, hour: int, seen: int, over: int) -> None:
     for both in range(2):
         at = Y_DAY + 2 * (hour % 24) if both == 0 else Y_WEEK + 2 * ((hour + 72) % 168)
         known = timing[at + 1]
-        most = i64(4 << 16) if known < 7 else i64(2 << 16)
+        most = i64(2 << 16) if both or known >= 7 else i64(4 << 16)  # one odd hour is no pattern
         part = min(max(over, -most), most)
         step = ((part * seen) >> 16) // (min(known, i64(6 if both else 30)) + 2)
         timing[at] = min(max(timing[at] + step, i64(-(8 << 16))), i64(8 << 16))

@@ -9,7 +9,7 @@ import detectors
 
 FOLDER = Path(detectors.__file__).parent
 SCORING_PATH = (
-    "burst", "episodes", "evidence", "identity", "kernel", "layout", "logs", "novelty",
+    "burst", "counts", "episodes", "evidence", "identity", "kernel", "layout", "logs", "novelty",
     "objects", "rate",
     "reading", "reference", "samples", "scales", "silence", "state",
     "tables", "tails", "tokens", "weekly",

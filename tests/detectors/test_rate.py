@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from detectors import layout as at
+from detectors.counts import evidence, fine_log2
 from detectors.detector import Controls, EpisodeUpdate, Results, new_state, score
-from detectors.rate import evidence, fine_log2
 from detectors.tables import BIT, exact_log2
 from tests.detectors.streams import block
 from tests.detectors.test_episodes import skewed

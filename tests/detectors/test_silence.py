@@ -41,7 +41,8 @@ STEPS = steps()
 def told(cuts: set[int], saved: set[int], ticked: bool) -> tuple[bytes, list[EpisodeUpdate], bytes]:
     """Everything said when calls end before the steps in `cuts`; ticks of one call that no event follows count as the last."""
     state = new_state()
-    rows, updates = [], []
+    rows: list[np.ndarray] = []
+    updates: list[EpisodeUpdate] = []
     first, waiting, through = 0, 0, 0
 
     def call() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.worker import agent
+from detectors.detector import score
+from pipeline.worker import agent, scoring
 from schemas import frames
 from schemas.frames import Block, Frame, Range
 from schemas.topics import ANOMALIES, USAGE
@@ -111,15 +112,16 @@ def test_a_tick_looks_only_at_streams_that_are_due(monkeypatch: pytest.MonkeyPat
     one = worker(outside, 1 << 40)
     run(outside, one, list(range(WARM)))
     calls = 0
-    score = agent.score_frame.__globals__["score"]
 
     def counted(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         return score(*arguments)
 
-    monkeypatch.setitem(agent.score_frame.__globals__, "score", counted)
-    ticks = [frames.encode(Frame((Range("events", "source", 0, (WARM, 0), (WARM, 0), START + WARM * STEP),), (), _NONE))]
+    monkeypatch.setattr(scoring, "score", counted)
+    ticks = [
+        frames.encode(Frame((Range("events", "source", 0, (WARM, 0), (WARM, 0), START + WARM * STEP),), (), _NONE))
+    ]
     outside.log = LOG[:WARM] + ticks * 50
 
     async def deliver() -> None:
