@@ -40,6 +40,7 @@ from detectors.layout import (
     H_REF_N,
     H_REPORTED,
     H_REVISION,
+    H_SILENT,
     H_SPAN,
     H_STARTED,
     H_TIME,
@@ -49,6 +50,8 @@ from detectors.layout import (
     QUIET_EVENTS,
     SHOW_FROM,
     START_EVENTS,
+    TIME_SCALE,
+    Y_SHOWN,
 )
 from detectors.logs import log2
 from detectors.reference import forget_reference, wait
@@ -76,13 +79,18 @@ def follow(
     effect: int,
     surprisal: int,
     extrapolated: bool,
+    rate: int,
+    timing: Longs,
     json: int,
     index: int,
     level: int,
     budget: int,
 ) -> tuple[int, bool, bool, bool]:
-    """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak)."""
-    anomalous = head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL
+    """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak).
+
+    `score` and its surprisal are the event's own and go by the reference; `rate` is a surprisal by itself, and not of the event.
+    """
+    anomalous = (head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL) or rate >= OPEN_SURPRISAL
     opened = False
     if not head[H_OPEN]:
         if not anomalous:
@@ -102,8 +110,17 @@ def follow(
         head[H_PEAK_SCORE] = -1
         head[H_PEAK_SURPRISAL] = 0
         head[H_JSON] = json
+        head[H_SILENT] = 0
         head[H_OPENED_AT] = index
-    head[H_SPAN] += 1
+    known = head[H_REF_N]
+    if rate > surprisal:
+        score = max(score, rate // TIME_SCALE)
+        effect = rate // TIME_SCALE
+        surprisal = rate
+        extrapolated = timing[Y_SHOWN + 4] != 0
+        known = timing[Y_SHOWN + 5]
+    if rate < OPEN_SURPRISAL:
+        head[H_SPAN] += 1  # what a changed rate needs to become normal is time, not events (rate.py)
     emit = DONE
     peak = False
     if anomalous:
@@ -117,11 +134,11 @@ def follow(
             head[H_PEAK_SCORE] = score
             head[H_PEAK_SURPRISAL] = surprisal
             head[H_PEAK_EXTRAPOLATED] = extrapolated
-            head[H_PEAK_REFERENCE] = head[H_REF_N]
+            head[H_PEAK_REFERENCE] = known
         if not head[H_REPORTED]:
             if effect >= MIN_EFFECT and surprisal >= max(level, head[H_RATE_BITS] - budget):
                 head[H_REPORTED] = 1
-                head[H_CALIBRATED] = head[H_REF_N] >= CALIBRATED_FROM
+                head[H_CALIBRATED] = known >= CALIBRATED_FROM
                 emit = EMIT_REPORTED
         elif head[H_COUNT] >= head[H_NEXT]:
             emit = EMIT_DOUBLED

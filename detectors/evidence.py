@@ -17,6 +17,7 @@ from detectors.tables import BIT, exact_log2
 
 PERMUTATIONS = 999
 LIBRARY = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
+RATE, SILENT = "rate", "no event"
 FORM, FIELDS, WITH = "this form of event", "the event's fields or brackets", " with "
 _LEVEL, _LONGEST = 3, 80
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
@@ -69,7 +70,7 @@ def explanation(state: State, ending: str) -> Explanation:
     for row in rows.reshape(-1, at.EVIDENCE_COLUMNS).tolist():
         kinds.append(row[at.V_CHANNEL])
         tokens.append(_token(state, event, row))
-    leading = int(np.argmax(head[at.H_PEAK_CHANNEL : at.H_PEAK_CHANNEL + at.N_CHANNELS]))
+    leading = int(head[at.H_PEAK_KIND])
     text = event.decode("utf-8", "replace")
     return Explanation(sentence(leading, kinds, tokens) + ending, tuple(tokens), text, _nearest(state, text))
 
@@ -81,6 +82,10 @@ def _token(state: State, event: bytes, row: list[int]) -> TokenEvidence:
     if what == at.V_BURST:
         name = _name(event, start, end) if start >= 0 else FORM
         return TokenEvidence(name, bits, usual(of, before, before_of), f"{seen:,} of the last {of:,} events")
+    if what == at.V_RATE:
+        return rate_evidence(bits, seen, of, before)
+    if what == at.V_SILENCE:
+        return TokenEvidence(SILENT, bits, f"one every {span(before)}", f"none for {span(seen)}")
     if what == at.V_NUMBER:
         seen_as, usually = quantity(row, event[start:end].decode())
         return TokenEvidence(path(event, start), bits, usually, seen_as)
@@ -118,6 +123,30 @@ def _tenths(total: int, events: int) -> str:
     return f"{tenths // 10}" if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}"
 
 
+def rate_evidence(bits: int, seen: int, length: int, expected: int) -> TokenEvidence:
+    """What the rate was: `seen` events in a span of `length` ms where `expected` (2^-8) are usual."""
+    if expected >= 512:
+        usually = f"about {_round((expected + 128) >> 8):,}"
+    else:
+        usually = f"one every {span((length << 8) // max(expected, 1))}"
+    return TokenEvidence(RATE, bits, usually, f"{seen:,} event{'' if seen == 1 else 's'} in {span(length)}")
+
+
+def _round(n: int) -> int:
+    """Two leading digits: more would say that the usual is known so well."""
+    unit = int(10 ** max(len(str(n)) - 2, 0))
+    return (n + unit // 2) // unit * unit
+
+
+def span(ms: int) -> str:
+    """A length of time as a person says it, from milliseconds: two digits, or the next smaller unit while it matters."""
+    for unit, name in ((86_400_000, "day"), (3_600_000, "h"), (60_000, "min"), (1000, "s")):
+        if ms >= 2 * unit or (ms == unit and name != "day"):
+            n = (ms + unit // 2) // unit
+            return f"{n:,} {name}{'s' if name == 'day' else ''}"
+    return f"{ms} ms" if ms < 1000 else f"{ms // 1000}.{ms % 1000 // 100} s"
+
+
 def usual(window: int, before: int, events: int) -> str:
     """How many of `window` events are usual after `before` in `events`; where that is less than one, the count itself."""
     expected = (2 * before * window + events) // (2 * max(events, 1))
@@ -148,6 +177,12 @@ def sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str
         return f"{_quoted(burst.token)} appeared in {burst.seen}; usually {burst.expected}"
     if channel == "session":
         return _session(found)
+    if channel == "rate" and at.V_RATE in found:
+        rate = found[at.V_RATE]
+        return f"{rate.seen[0].upper()}{rate.seen[1:]}; usually {rate.expected} at this hour"
+    if channel == "silence" and at.V_SILENCE in found:
+        silence = found[at.V_SILENCE]
+        return f"No event for {silence.seen.removeprefix('none for ')}; usually {silence.expected}"
     if channel == "number":
         token = found.get(at.V_NUMBER)
         return (

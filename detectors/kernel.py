@@ -17,6 +17,8 @@ from detectors.layout import (
     C_JSON,
     C_LINES,
     C_TOKENS,
+    CH_RATE,
+    CH_SILENCE,
     COLUMNS,
     COUNTS,
     DISORDER,
@@ -25,9 +27,14 @@ from detectors.layout import (
     F_EXTRAPOLATED,
     F_REPORTED,
     FILTER_MAX,
+    G_AGAIN,
+    G_AT,
     G_BURST,
+    G_JSON,
     G_NOVELTY,
     G_NUMBER,
+    G_STAGE,
+    G_SURPRISAL,
     GROUPS,
     GROW_PAIRS,
     GROW_SLOTS,
@@ -35,6 +42,7 @@ from detectors.layout import (
     GUARD_AFTER,
     GUARD_ONE_IN,
     GUARD_Z,
+    H_DUE,
     H_EPISODE,
     H_EVENTS,
     H_FREE_UNTIL,
@@ -43,6 +51,7 @@ from detectors.layout import (
     H_MID_T,
     H_OPEN,
     H_PEAK_CHANNEL,
+    H_PEAK_KIND,
     H_RATE_T,
     H_REF_N,
     H_REPORTED,
@@ -52,10 +61,12 @@ from detectors.layout import (
     H_SYMBOLS,
     H_TIME,
     KINDS,
+    LATE_MS,
     LEARN_EVERY,
     MAX_LINES,
     MAX_TOKENS,
     MOST_JOINED,
+    OUTAGE_SURPRISAL,
     PEAK_BYTES,
     Q_NUMBER,
     Q_SESSION,
@@ -67,23 +78,29 @@ from detectors.layout import (
     R_OPENED,
     R_REFERENCE,
     R_SCORE,
+    R_SILENCE,
     R_SURPRISAL,
     RESCALE_EVERY,
     SESSION_BITS,
+    SILENCE_LEAST_MS,
     SLOT_COLUMNS,
     SLOTS_MAX,
     SYMBOLS_MAX,
+    TIME_SCALE,
     TOKEN_COLUMNS,
 )
 from detectors.logs import log2
 from detectors.novelty import grow_slots, grow_symbols, score_novelty
 from detectors.number import note_number, score_numbers
 from detectors.pairs import grow_pairs, is_full, next_generation, score_pairs
+from detectors.rate import note_rate, pass_over, score_rate, tell_time
 from detectors.reading import read_event
 from detectors.reference import learn_reference, surprisal_of
 from detectors.samples import keep_peak, sample
 from detectors.scales import admit, rescale, scaled, steepened
 from detectors.sessions import score_session
+from detectors.silence import CLOSED, QUIET, end_silence, fit_gaps, learn_gap, next_at, silent
+from detectors.weekly import exposure
 
 
 def _kernels(
@@ -111,6 +128,7 @@ def _kernels(
         tails: Ints,
         kinds: Longs,
         texts: Bytes,
+        timing: Longs,
         body: Bytes,
         offsets: Longs,
         times: Longs,
@@ -119,6 +137,7 @@ def _kernels(
         results: Longs,
         level: int,
         budget: int,
+        through: int,
     ) -> tuple[int, int]:
         if sources == 0:
             return i64(first), i64(DONE)
@@ -150,7 +169,21 @@ def _kernels(
                     results[i, R_FLAGS] = F_DUPLICATE
                     results[i, R_EPISODE] = -1
                     results[i, R_OPENED] = -1
+                    results[i, R_SILENCE] = -1
                     continue
+            # ---- silence: what began before this event is found before it
+            last = head[H_TIME]
+            now = max(last, times[i])
+            if now - last >= SILENCE_LEAST_MS:
+                emit = silent(head, timing, samples, now, level, budget)
+                if emit != DONE:
+                    return i64(i), i64(emit)
+            if timing[G_STAGE] != QUIET:
+                now = max(now, timing[G_AT])
+                if timing[G_STAGE] != CLOSED:
+                    emit = end_silence(head, timing, now)
+                    if emit != DONE:
+                        return i64(i), i64(emit)
             start = offsets[i]
             end = offsets[i + 1]
             read_event(body, start, end, tok, lines, burst, c)
@@ -174,7 +207,17 @@ def _kernels(
                 head[H_MID_T] = times[i]
                 rescale(head)
             head[H_EVENTS] += 1
-            head[H_TIME] = max(head[H_TIME], times[i])
+            # ---- rate and gaps; an event that comes with a time long past tells nothing of time
+            timely = times[i] >= last - LATE_MS
+            if timely:
+                if head[H_EVENTS] > 1:
+                    learn_gap(timing, exposure(timing, last, now))
+                if timing[G_STAGE] == CLOSED and timing[G_SURPRISAL] >= OUTAGE_SURPRISAL:
+                    pass_over(timing, last, now)
+                tell_time(timing, now)
+            head[H_TIME] = now
+            timing[G_JSON] = c[C_JSON]
+            rate = score_rate(timing, head[H_EVENTS] < timing[G_AGAIN]) if timely else i64(0)
             bursts = score_burst(head, buckets, contexts, ring, places, burst, c, bursting)
             if is_metric(head):
                 bursts = i64(0)  # a stream of numbers of one form: what a repeated value means, number.py says
@@ -217,21 +260,38 @@ def _kernels(
             if z_session < scores[G_NOVELTY]:
                 of_novelty = min(of_novelty, bits)
             effect = scores[G_BURST]
+            kind = 0
             if of_novelty > surprisal:
                 effect = scores[G_NOVELTY]
+                kind = 3 if z_session >= effect else 2 if z_value >= effect else 1
                 surprisal = of_novelty
                 extrapolated = beyond
             scores[G_NUMBER] = min(numeric, i64(0x7FFFFFFF))
             of_number, beyond = surprisal_of(head, reference, G_NUMBER, scores[G_NUMBER])
             if of_number > surprisal:
                 effect = scores[G_NUMBER]
+                kind = 4
                 surprisal = of_number
                 extrapolated = beyond
             surprisal = max(surprisal - head[H_LOOKS], i64(0))  # the smallest of so many p-values counts so often
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(
-                head, reference, scores, score, effect, surprisal, extrapolated, c[C_JSON], i, level, budget
+                head,
+                reference,
+                scores,
+                score,
+                effect,
+                surprisal,
+                extrapolated,
+                rate,
+                timing,
+                c[C_JSON],
+                i,
+                level,
+                budget,
             )
+            of_event = surprisal
+            surprisal = max(surprisal, rate)
             free = head[H_EVENTS] <= GUARD_AFTER or head[H_EVENTS] <= head[H_FREE_UNTIL]
             if bursts <= GUARD_Z or free:
                 learn_burst(head, buckets, ring, places, c[C_BURST])
@@ -245,9 +305,14 @@ def _kernels(
                 head[H_PEAK_CHANNEL + 2] = z_value
                 head[H_PEAK_CHANNEL + 3] = z_session
                 head[H_PEAK_CHANNEL + 4] = numeric
+                head[H_PEAK_CHANNEL + CH_RATE] = rate // TIME_SCALE
+                head[H_PEAK_CHANNEL + CH_SILENCE] = 0
+                head[H_PEAK_KIND] = kind if rate <= of_event else CH_RATE
                 keep_peak(
                     head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting, pairing, kinds, lines, session
                 )  # fmt: skip
+                if rate > 0:
+                    note_rate(head, timing)
                 note_number(head, numbers, histograms, tok, counting, times[i], start, min(end - start, PEAK_BYTES))
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
@@ -255,6 +320,7 @@ def _kernels(
                 head[H_SPAN] = 0
             if head[H_EVENTS] % RESCALE_EVERY == 0:
                 rescale(head)
+                fit_gaps(timing)
             if head[H_EVENTS] % LEARN_EVERY == 0:
                 learn_reference(head, reference)
                 learn_rate(head)
@@ -272,8 +338,16 @@ def _kernels(
             results[i, R_CHANNEL + 2] = z_value
             results[i, R_CHANNEL + 3] = z_session
             results[i, R_CHANNEL + 4] = numeric
+            results[i, R_CHANNEL + CH_RATE] = rate // TIME_SCALE
+            results[i, R_CHANNEL + CH_SILENCE] = 0
+            results[i, R_SILENCE] = -1
             if emit != DONE:
                 return i64(i + 1), i64(emit)
+        if through - head[H_TIME] >= SILENCE_LEAST_MS:
+            emit = silent(head, timing, samples, through, level, budget)
+            if emit != DONE:
+                return i64(len(times)), i64(emit)
+        head[H_DUE] = next_at(head, timing, level, budget)
         return i64(len(times)), i64(DONE)
 
     @entry

@@ -16,7 +16,6 @@ from detectors.layout import (
     C_JSON,
     C_TEMPLATE,
     C_TOKENS,
-    CHANNELS,
     COUNTS_MAX,
     ERROR,
     EVIDENCE,
@@ -71,6 +70,7 @@ from detectors.layout import (
     V_BITS,
     V_CHANNEL,
     V_END,
+    V_NUMBER,
     V_OF,
     V_SEEN,
     V_START,
@@ -86,8 +86,6 @@ from detectors.layout import (
 )
 from detectors.logs import log2
 from detectors.tables import BIT, POWERS
-
-NUMBER = CHANNELS.index("number")
 
 
 @inner
@@ -372,7 +370,7 @@ def note_number(
     if n == EVIDENCE:
         n -= 1
     at = H_EVIDENCE + n * EVIDENCE_COLUMNS
-    head[at + V_CHANNEL] = NUMBER
+    head[at + V_CHANNEL] = V_NUMBER
     head[at + V_START] = tok[row, T_START] - start
     head[at + V_END] = tok[row, T_END] - start
     head[at + V_BITS] = counting[2]

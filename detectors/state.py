@@ -16,7 +16,7 @@ MAX_BYTES = 512 << 10
 _LEVEL = 1
 _NAMES = (
     "head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids",
-    "numbers", "histograms", "seen", "partners", "tails", "kinds", "texts",
+    "numbers", "histograms", "seen", "partners", "tails", "kinds", "texts", "timing",
 )  # fmt: skip
 _SAVED = (
     "<i8",
@@ -36,6 +36,7 @@ _SAVED = (
     "<i4",
     "<i8",
     "<u1",
+    "<i8",
 )
 _SLOTS = (64, 128, 256, 512)
 _SYMBOLS = (1024, 4096, 16384)
@@ -69,13 +70,17 @@ class State:
     tails: NDArray[np.int32]
     kinds: NDArray[np.int64]
     texts: NDArray[np.uint8]
+    timing: NDArray[np.int64]
     first_event: bytes = b""
+    last_event: bytes = b""
 
 
 def new_state() -> State:
     """The state of a stream that was never seen."""
     head = np.zeros(at.HEAD, np.int64)
     head[at.H_OPENED_AT] = -1
+    head[at.H_SCORED_AT] = -1
+    head[at.H_DUE] = at.NEVER
     return State(
         head,
         np.zeros((at.BUCKETS, 2), np.int64),
@@ -95,6 +100,7 @@ def new_state() -> State:
         np.zeros(at.PAIR_ROWS * at.PAIR_COLUMNS, np.int32),
         np.zeros(3 * at.KINDS, np.int64),
         np.zeros(at.KINDS * at.KIND_TEXT, np.uint8),
+        np.zeros(at.TIMING, np.int64),
     )
 
 
@@ -108,7 +114,7 @@ def dump(state: State) -> bytes:
 
 
 def dump_raw(state: State) -> bytes:
-    """The state before compression: each array and the open episode's first event, with their lengths."""
+    """The state before compression: each array, the open episode's first event and the stream's last, with their lengths."""
     n = int(state.head[at.H_REF_N])
     parts: list[bytes] = []
     for name, kind in zip(_NAMES, _SAVED, strict=True):
@@ -127,7 +133,8 @@ def dump_raw(state: State) -> bytes:
             values = values[: int(state.head[at.H_IDS])]
         data = np.ascontiguousarray(values, kind).tobytes()
         parts += (struct.pack("<I", len(data)), data)
-    parts += (struct.pack("<I", len(state.first_event)), state.first_event)
+    for reference in (state.first_event, state.last_event):
+        parts += (struct.pack("<I", len(reference)), reference)
     return b"".join(parts)
 
 
@@ -147,7 +154,7 @@ def load(data: bytes) -> State:
 def _parse(raw: bytes) -> State:
     fields: list[bytes] = []
     place = 0
-    for _ in range(len(_NAMES) + 1):
+    for _ in range(len(_NAMES) + 2):
         (size,) = struct.unpack_from("<I", raw, place)
         fields.append(raw[place + 4 : place + 4 + size])
         if len(fields[-1]) != size:
@@ -160,7 +167,19 @@ def _parse(raw: bytes) -> State:
     head = saved["head"]
     if len(head) != at.HEAD:
         raise ValueError("its head has another size")
-    for name in ("head", "places", "ring", "samples", "numbers", "histograms", "partners", "tails", "kinds", "texts"):
+    for name in (
+        "head",
+        "places",
+        "ring",
+        "samples",
+        "numbers",
+        "histograms",
+        "partners",
+        "tails",
+        "kinds",
+        "texts",
+        "timing",
+    ):
         array = getattr(state, name)
         array[...] = saved[name].reshape(array.shape)
     state.buckets[:, :] = saved["buckets"].reshape(2, at.BUCKETS).T
@@ -187,7 +206,7 @@ def _parse(raw: bytes) -> State:
         room_for_ids(state)
         state.ids[: len(ids)] = ids
         reindex(state.head, state.ids, state.index)
-    state.first_event = fields[-1]
+    state.first_event, state.last_event = fields[-2:]
     return state
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from detectors.detector import Controls, EpisodeUpdate, new_state, score
-from detectors.evidence import FORM, TokenEvidence, sentence, usual
+from detectors.evidence import FORM, SILENT, TokenEvidence, rate_evidence, sentence, span, usual
 from tests.detectors.streams import block, lines, objects, times_of
 
 
@@ -27,6 +27,45 @@ def updates(steady: list[bytes], odd: bytes, every: int) -> list[EpisodeUpdate]:
 )
 def test_what_is_usual(window: int, before: int, events: int, said: str) -> None:
     assert usual(window, before, events) == said
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [
+        (0, "0 ms"),
+        (942, "942 ms"),
+        (1_000, "1 s"),
+        (1_500, "1.5 s"),
+        (20_000, "20 s"),
+        (60_000, "1 min"),
+        (90_000, "90 s"),
+        (14 * 60_000, "14 min"),
+        (3_600_000, "1 h"),
+        (90 * 60_000, "90 min"),
+        (47 * 3_600_000, "47 h"),
+        (3 * 86_400_000, "3 days"),
+    ],
+)
+def test_how_long(ms: int, said: str) -> None:
+    assert span(ms) == said
+
+
+@pytest.mark.parametrize(
+    ("seen", "length", "expected", "said"),
+    [
+        (412, 60_000, 80 << 8, "412 events in 1 min; usually about 80 at this hour"),
+        (1, 600_000, 5_234 << 8, "1 event in 10 min; usually about 5,200 at this hour"),
+        (30, 3_600_000, 160 << 8, "30 events in 1 h; usually about 160 at this hour"),
+        (9, 600_000, 64, "9 events in 10 min; usually one every 40 min at this hour"),
+    ],
+)
+def test_a_rate_is_told_beside_the_usual_one(seen: int, length: int, expected: int, said: str) -> None:
+    assert sentence(3, [3], [rate_evidence(9, seen, length, expected)]) == said
+
+
+def test_a_silence_is_told_beside_the_usual_gap() -> None:
+    token = TokenEvidence(SILENT, 9, "one every 20 s", "none for 14 min")
+    assert sentence(4, [4], [token]) == "No event for 14 min; usually one every 20 s"
 
 
 BURST = TokenEvidence("upstream timed out", 9, "0 in 12,000", "37 of the last 128 events")

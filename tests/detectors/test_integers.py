@@ -9,11 +9,11 @@ import detectors
 
 FOLDER = Path(detectors.__file__).parent
 SCORING_PATH = (
-    "burst", "episodes", "evidence", "fields", "identity", "kernel", "layout", "logs", "novelty",
+    "burst", "counts", "episodes", "evidence", "fields", "identity", "kernel", "layout", "logs", "novelty",
     "number",
-    "objects",
-    "quantities", "reading", "reference", "samples", "scales", "state",
-    "tables", "tokens",
+    "objects", "pairs", "rate",
+    "quantities", "reading", "reference", "samples", "scales", "sessions", "silence", "state",
+    "tables", "tails", "tokens", "weekly",
 )  # fmt: skip
 NOT_SCORING = {"__init__", "detector", "jit"}
 FORBIDDEN_NAMES = {
