@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0911 (a case a kind of evidence)
 """What is told of an episode beside its numbers: a sentence, tokens with their bits, the nearest normal event, CBAD's metrics.
 
 Computed in plain Python, only for the few events that emit an update, from the samples that the kernel keeps. Integers only.

@@ -27,12 +27,14 @@ from detectors.layout import (
     F_EXTRAPOLATED,
     F_REPORTED,
     FILTER_MAX,
+    FRESH_BINS,
     G_AGAIN,
     G_AT,
     G_BURST,
     G_JSON,
     G_NOVELTY,
     G_NUMBER,
+    G_SESSION,
     G_STAGE,
     G_SURPRISAL,
     GROUPS,
@@ -60,6 +62,7 @@ from detectors.layout import (
     H_SPAN,
     H_SYMBOLS,
     H_TIME,
+    KIND_OF_GROUP,
     KINDS,
     LATE_MS,
     LEARN_EVERY,
@@ -154,6 +157,7 @@ def _kernels(
         bursting = np.zeros(2, np.int64)
         counting = np.zeros(3, np.int64)
         joined = np.zeros((MOST_JOINED, 4), np.int64)
+        fresh = np.zeros(FRESH_BINS, np.int64)
         pairing = np.zeros(5, np.int64)
         lines = np.zeros((MAX_LINES, 3), np.int64)
         scores = np.zeros(GROUPS, np.int64)
@@ -221,7 +225,7 @@ def _kernels(
             bursts = score_burst(head, buckets, contexts, ring, places, burst, c, bursting)
             if is_metric(head):
                 bursts = i64(0)  # a stream of numbers of one form: what a repeated value means, number.py says
-            bits = i64(0)
+            bound = i64(0)
             z_template = i64(0)
             z_value = i64(0)
             z_session = i64(0)
@@ -230,13 +234,15 @@ def _kernels(
                 costs[:] = 0
                 pairing[4] = 0
             else:
-                template, largest, structure, joins = score_novelty(head, slots, symbols, tok, c, costs, joined)
+                template, largest, structure, joins, bound = score_novelty(
+                    head, slots, symbols, tok, c, costs, joined, fresh
+                )
                 pair = score_pairs(head, seen, partners, tails, joined, joins, head[H_EVENTS], pairing)
                 pairing[4] = pair
                 if pair > 0:
                     pair = max(pair - log2(joins), i64(0))
                 value = largest + pair + 2 * structure
-                bits = max(costs[MAX_TOKENS], largest, pair, structure)
+                bound = max(bound, pair)
                 z_template = scaled(head, Q_TEMPLATE, template)
                 z_value = scaled(head, Q_VALUE, value)
                 admit(head, Q_TEMPLATE, template, z_template)
@@ -254,26 +260,27 @@ def _kernels(
             score = max(bursts, z_template, z_value, z_session, numeric)
             score = min(score, i64(0x7FFFFFFF))
             scores[G_BURST] = min(bursts, i64(0x7FFFFFFF))
-            scores[G_NOVELTY] = min(max(z_template, z_value, z_session), i64(0x7FFFFFFF))
-            surprisal, extrapolated = surprisal_of(head, reference, G_BURST, scores[G_BURST])
-            of_novelty, beyond = surprisal_of(head, reference, G_NOVELTY, scores[G_NOVELTY])
-            if z_session < scores[G_NOVELTY]:
-                of_novelty = min(of_novelty, bits)
-            effect = scores[G_BURST]
-            kind = 0
-            if of_novelty > surprisal:
-                effect = scores[G_NOVELTY]
-                kind = 3 if z_session >= effect else 2 if z_value >= effect else 1
-                surprisal = of_novelty
-                extrapolated = beyond
+            scores[G_NOVELTY] = min(max(z_template, z_value), i64(0x7FFFFFFF))
+            scores[G_SESSION] = min(z_session, i64(0x7FFFFFFF))
             scores[G_NUMBER] = min(numeric, i64(0x7FFFFFFF))
-            of_number, beyond = surprisal_of(head, reference, G_NUMBER, scores[G_NUMBER])
-            if of_number > surprisal:
-                effect = scores[G_NUMBER]
-                kind = 4
-                surprisal = of_number
-                extrapolated = beyond
-            surprisal = max(surprisal - head[H_LOOKS], i64(0))  # the smallest of so many p-values counts so often
+            surprisal = -(i64(1) << 40)
+            extrapolated = False
+            effect = i64(0)
+            group = 0
+            for g in range(GROUPS):
+                of_group, beyond = surprisal_of(head, reference, g, scores[g])
+                of_group -= head[H_LOOKS]  # the smallest of so many p-values counts so often
+                if g == G_NOVELTY:
+                    of_group = min(of_group, bound)
+                if of_group > surprisal:
+                    surprisal = of_group
+                    extrapolated = beyond
+                    effect = scores[g]
+                    group = g
+            kind = KIND_OF_GROUP[group]
+            if group == G_NOVELTY and z_template > z_value:
+                kind = 1
+            surprisal = max(surprisal, i64(0))
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(
                 head,

@@ -35,11 +35,13 @@ MAX_LINES = 256
 LINE_KIND, LINE_START, LINE_END = range(3)
 
 # ---- novelty: slots int32[capacity, SLOT_COLUMNS], found by open addressing; symbols int64[capacity] in sets of 8
-SLOT_COLUMNS = 74
+SLOT_COLUMNS = 80
 S_KEY, S_N, S_LAST, S_MEAN, S_STEPS, S_DISTANCE, S_CHANGES, S_NUMBERS = range(8)
 S_DISTINCT = (8, 9)
 S_MASS = (10, 26)
 S_TAIL = (42, 58)
+S_SINCE, S_SINCE_NEXT, S_KNOWN, S_KNOWN_NEXT = 74, 75, (76, 77), (78, 79)
+FRESH_BINS = 128
 OCTAVES = 16
 TAIL_BINS = 16
 SLOTS_FIRST, SLOTS_MAX = 64, 512
@@ -108,8 +110,8 @@ GUARD_Z = 2 << 16
 GUARD_ONE_IN = 16
 
 # ---- reference: int32[GROUPS, 2 * REFERENCE + LEARN_EVERY]: ring | sorted | pending, for each group of channels
-GROUPS = 3
-G_BURST, G_NOVELTY, G_NUMBER = range(3)
+GROUPS = 4
+G_BURST, G_NOVELTY, G_SESSION, G_NUMBER = range(4)
 REFERENCE = 4096
 LEARN_EVERY = 64
 EXACT_RANK = 10
@@ -146,6 +148,7 @@ V_BURST, V_FORM, V_VALUE, V_PAIR, V_MISSING, V_MANY, V_ORDER, V_NUMBER, V_RATE, 
 # ---- channels and columns of the results, int64[n, COLUMNS]
 CHANNELS = ("burst", "template", "value", "session", "number", "rate", "silence")
 CH_RATE, CH_SILENCE = 5, 6
+KIND_OF_GROUP = (0, 2, 3, 4)  # the channel that a group of the reference stands for; of novelty the template may lead
 N_CHANNELS = 7
 R_SCORE, R_SURPRISAL, R_REFERENCE, R_FLAGS, R_EPISODE, R_OPENED, R_SILENCE, R_CHANNEL = range(8)
 COLUMNS = R_CHANNEL + N_CHANNELS

@@ -20,6 +20,7 @@ from detectors.layout import (
     C_TOKENS,
     COUNT_BITS,
     COUNT_MASK,
+    FRESH_BINS,
     H_SLOTS,
     H_SYMBOLS,
     J_COUNT,
@@ -37,11 +38,15 @@ from detectors.layout import (
     S_DISTANCE,
     S_DISTINCT,
     S_KEY,
+    S_KNOWN,
+    S_KNOWN_NEXT,
     S_LAST,
     S_MASS,
     S_MEAN,
     S_N,
     S_NUMBERS,
+    S_SINCE,
+    S_SINCE_NEXT,
     S_STEPS,
     S_TAIL,
     SET,
@@ -99,8 +104,12 @@ def octave(count: int) -> int:
 
 
 @inner
-def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol: int) -> tuple[int, int]:
-    """(bits 2^-16, times seen) of a symbol in its slot, and learn it. `which` is 0 for the raw symbol, 1 for the coarse one."""
+def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol: int) -> tuple[int, int, int]:
+    """(bits 2^-16, times seen, bits as lately) of a symbol in its slot, and learn it; `which`: 0 the raw symbol, 1 the coarse one.
+
+    As lately: of a new symbol log2((n + 1) / (d + 1/2)) since a quarter to a half of the slot's events. What a closed vocabulary
+    says of a new word; as evidence for a score it is too nervous where words come in bouts, as a bound on a p-value it is fair.
+    """
     base = row * SLOT_COLUMNS
     n = i64(slots[base + S_N])
     d = i64(slots[base + S_DISTINCT[which]])
@@ -123,6 +132,7 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
             least = seen
             victim = j
     bits = i64(0)
+    lately = i64(0)
     if n >= SLOT_WARM and 2 * count <= n:  # what half of the events hold costs less than a bit: nothing
         alike = d
         if count > 0:
@@ -139,6 +149,10 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
                 tail += slots[base + S_TAIL[which] + b]
             slots[base + S_TAIL[which] + bin_] += 1
             bits = min(bits, everything - log2(2 * tail + 1))
+        lately = bits
+        if count == 0:
+            known = d - i64(slots[base + S_KNOWN[which]])
+            lately = log2(2 * (n - i64(slots[base + S_SINCE])) + 2) - log2(2 * known + 1)
     if count == 0:
         slots[base + S_DISTINCT[which]] += 1
         # an identifier's symbols are mostly new: only one in 8, chosen by its hash, takes room in the table
@@ -155,13 +169,20 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
             slots[base + S_MASS[which] + before] -= count
             slots[base + S_MASS[which] + before + 1] += count + 1
         symbols[at] += 1
-    return bits, count
+    return bits, count, lately
 
 
 @inner
 def learn_slot(slots: Ints, base: int) -> None:
     """One more event of a slot, after its symbols."""
-    slots[base + S_N] += 1
+    n = i64(slots[base + S_N]) + 1
+    slots[base + S_N] = n
+    if n & (n - 1) == 0:
+        slots[base + S_SINCE] = slots[base + S_SINCE_NEXT]
+        slots[base + S_SINCE_NEXT] = n
+        for which in range(2):
+            slots[base + S_KNOWN[which]] = slots[base + S_KNOWN_NEXT[which]]
+            slots[base + S_KNOWN_NEXT[which]] = slots[base + S_DISTINCT[which]]
 
 
 @inner
@@ -212,17 +233,20 @@ def plant(head: Longs, slots: Ints, symbols: Longs, row: int, symbol: int, count
 
 @inner
 def score_novelty(
-    head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs, costs: Longs, joined: Longs
-) -> tuple[int, int, int, int]:
-    """(template, largest slot less its look-elsewhere bits, structure, symbols that join) in bits, 2^-16; pairs come after.
+    head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs, costs: Longs, joined: Longs, fresh: Longs
+) -> tuple[int, int, int, int, int]:
+    """(template, largest slot less its look-elsewhere bits, structure, symbols that join, bound) in bits, 2^-16; pairs come after.
+
+    Bound: no p-value from these is below 2^-bound. The j-th largest of k bits as lately, less log2(k / j), holds however slots
+    depend on each other (Rueger, 1978); the largest over j, the template's and the structure's.
 
     costs[i] gets the bits of row i, costs[-2:] those of template and structure; `joined` the symbols of slots with few of them.
     """
     row = find_slot(head, slots, KEY_TEMPLATE)
-    template, _ = cost(head, slots, symbols, row, 0, c[C_TEMPLATE])
+    template, _, new_template = cost(head, slots, symbols, row, 0, c[C_TEMPLATE])
     learn_slot(slots, row * SLOT_COLUMNS)
     row = find_slot(head, slots, KEY_STRUCTURE)
-    structure, _ = cost(head, slots, symbols, row, 0, c[C_STRUCTURE] ^ c[C_JSON])
+    structure, _, new_structure = cost(head, slots, symbols, row, 0, c[C_STRUCTURE] ^ c[C_JSON])
     learn_slot(slots, row * SLOT_COLUMNS)
     n = c[C_TOKENS]
     total = i64(0)
@@ -237,8 +261,8 @@ def score_novelty(
         events = i64(slots[base + S_N])
         different = i64(slots[base + S_DISTINCT[0]])
         alike = i64(slots[base + S_DISTINCT[1]])
-        of_raw, seen_raw = cost(head, slots, symbols, row, 0, tok[i, T_RAW])
-        of_coarse, seen_coarse = cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
+        of_raw, seen_raw, new_raw = cost(head, slots, symbols, row, 0, tok[i, T_RAW])
+        of_coarse, seen_coarse, new_coarse = cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
         learn_slot(slots, base)
         bits = max(of_raw, of_coarse)
         if tok[i, T_NUMBER] > NO_NUMBER:
@@ -257,6 +281,7 @@ def score_novelty(
             joined[joins, J_ROW] = i
             joins += 1
         costs[i] = bits
+        fresh[min(max(new_raw, new_coarse) >> 14, FRESH_BINS - 1)] += 1
         if tok[i, T_FIELD] != field:
             fields += in_field
             in_field = i64(0)
@@ -265,15 +290,24 @@ def score_novelty(
         largest = max(largest, bits)
         total += bits
     fields += in_field
+    bound = max(new_template, new_structure)
+    reached = i64(0)
+    for b in range(FRESH_BINS - 1, 0, -1):
+        if fresh[b] > 0:
+            reached += fresh[b]
+            fresh[b] = 0
+            bound = max(bound, ((b + 1) << 14) - log2(n) + log2(reached))
+    fresh[0] = 0
     costs[len(costs) - 2] = template
     costs[len(costs) - 1] = structure
     if n == 0:
-        return template, i64(0), structure, joins
+        return template, i64(0), structure, joins, bound
     return (
         template + fields // c[C_FIELDS] + total // n,
         max(largest - log2(n), i64(0)),
         structure,
         joins,
+        bound,
     )
 
 

@@ -72,7 +72,7 @@ def score_counts(
         had = kinds[KINDS + k]  # sessions that had it
         lines = kinds[2 * KINDS + k]  # lines of it in all
         count = counts[k]
-        bits, _ = cost(head, slots, symbols, row, 0, min(count, MOST_REPEATS))
+        bits, _, _ = cost(head, slots, symbols, row, 0, min(count, MOST_REPEATS))
         learn_slot(slots, base)
         if count == 0:
             if 2 * had > sessions:
@@ -115,7 +115,7 @@ def score_session(
     for i in range(n + 1):
         kind = lines[i, LINE_KIND] if i < n else i64(LAST)
         row = find_slot(head, slots, mix(before, KIND_NEXT) >> 1 | 8)
-        bits, _ = cost(head, slots, symbols, row, 0, kind)
+        bits, _, _ = cost(head, slots, symbols, row, 0, kind)
         learn_slot(slots, row * SLOT_COLUMNS)
         if bits > order:
             order = bits
@@ -139,10 +139,10 @@ def score_session(
             kind_set = (kind_set + mix(kinds[k], 2)) & MASK
             multiset = (multiset + mix(mix(kinds[k], 3), min(counts[k], MOST_REPEATS))) & MASK
     row = find_slot(head, slots, KEY_SET)
-    of_set, _ = cost(head, slots, symbols, row, 0, kind_set)
+    of_set, _, _ = cost(head, slots, symbols, row, 0, kind_set)
     learn_slot(slots, row * SLOT_COLUMNS)
     row = find_slot(head, slots, KEY_MULTISET)
-    of_multiset, _ = cost(head, slots, symbols, row, 0, multiset)
+    of_multiset, _, _ = cost(head, slots, symbols, row, 0, multiset)
     learn_slot(slots, row * SLOT_COLUMNS)
     head[H_SESSIONS] += 1
     return missing + many + order + of_set + of_multiset

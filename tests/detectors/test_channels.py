@@ -24,9 +24,16 @@ def template(steady: list[bytes]) -> list[bytes]:
     ]
 
 
-def slot(steady: list[bytes]) -> list[bytes]:
+def value(steady: list[bytes]) -> list[bytes]:
     """A bracket where there never was one, in a line that is usual otherwise."""
     return [*steady[:AT], steady[AT].replace(b" in ", b" [in] "), *steady[AT + 1 :]]
+
+
+def session(steady: list[bytes]) -> list[bytes]:
+    """Events of four lines each, of which one lacks its last two."""
+    ends = (b"allocated", b"received", b"verified", b"closed")
+    events = [b"\n".join(b"block %d %s" % (i, end) for end in ends) for i in range(len(steady))]
+    return [*events[:AT], b"\n".join(events[AT].split(b"\n")[:2]), *events[AT + 1 :]]
 
 
 def number(steady: list[bytes]) -> list[bytes]:
@@ -41,7 +48,8 @@ SETTING = Controls(0.6)
 CASES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "burst": burst,
     "template": template,
-    "slot": slot,
+    "value": value,
+    "session": session,
     "number": number,
 }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from detectors import layout as at
-from detectors.evidence import NUMBER, TokenEvidence, sentence
+from detectors.evidence import TokenEvidence, sentence
 from detectors.quantities import between, decimal, path, quantity
 
 
