@@ -46,6 +46,7 @@ from detectors.layout import (
     H_TIME,
     MIN_EFFECT,
     N_WINDOWS,
+    OPEN_EFFECT,
     OPEN_SURPRISAL,
     QUIET_EVENTS,
     SHOW_FROM,
@@ -90,7 +91,8 @@ def follow(
 
     `score` and its surprisal are the event's own and go by the reference; `rate` is a surprisal by itself, and not of the event.
     """
-    anomalous = (head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL) or rate >= OPEN_SURPRISAL
+    told = head[H_REF_N] >= SHOW_FROM and effect >= OPEN_EFFECT
+    anomalous = (told and surprisal >= OPEN_SURPRISAL) or rate >= OPEN_SURPRISAL
     opened = False
     if not head[H_OPEN]:
         if not anomalous:

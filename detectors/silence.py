@@ -225,6 +225,7 @@ def open_silence(head: Longs, timing: Longs, samples: Bytes, at: int) -> None:
     head[H_REPORTED] = 0
     head[H_REVISION] = 0
     head[H_PEAK_SCORE] = -1
+    head[H_PEAK_SURPRISAL] = 0
     head[H_JSON] = timing[G_JSON]
     head[H_OPENED_AT] = -2
     last = BASELINE_SAMPLES + (head[H_WINDOW_N] - 1) % WINDOW_SAMPLES
@@ -244,9 +245,9 @@ def strengthen(head: Longs, timing: Longs, at: int) -> bool:
     score = surprisal // TIME_SCALE
     if head[H_OPEN] == 2 or timing[G_STAGE] == ENDED:
         head[H_LAST] = at
-    if score < head[H_PEAK_SCORE]:
+    if surprisal < head[H_PEAK_SURPRISAL]:
         return False
-    head[H_PEAK_SCORE] = score
+    head[H_PEAK_SCORE] = max(score, head[H_PEAK_SCORE])
     head[H_PEAK_SURPRISAL] = surprisal
     head[H_PEAK_EXTRAPOLATED] = extrapolated
     head[H_PEAK_REFERENCE] = timing[G_TAIL + X_N]

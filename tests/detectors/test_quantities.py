@@ -6,10 +6,12 @@ from detectors import layout as at
 from detectors.evidence import TokenEvidence, sentence
 from detectors.quantities import between, decimal, path, quantity
 
+NUMBER = at.CHANNELS.index("number")
+
 
 def row(cause: int, a: int, b: int, c: int, *, counter: bool = False, shift: int = 1) -> list[int]:
     values = [0] * at.EVIDENCE_COLUMNS
-    values[at.V_CHANNEL] = NUMBER
+    values[at.V_CHANNEL] = at.V_NUMBER
     values[at.V_SEEN] = cause + 8 * counter + 16 * (shift + 2048)
     values[at.V_OF], values[at.V_BEFORE], values[at.V_BEFORE_OF] = a, b, c
     return values
@@ -50,7 +52,7 @@ def row(cause: int, a: int, b: int, c: int, *, counter: bool = False, shift: int
 def test_sentences(cause: int, numbers: tuple[int, int, int], counter: bool, said: str) -> None:
     seen, usually = quantity(row(cause, *numbers, counter=counter), "93.1")
     assert (
-        sentence(NUMBER, [2, NUMBER], [TokenEvidence("x", 9, "y", "z"), TokenEvidence("value", 9, usually, seen)])
+        sentence(NUMBER, [2, at.V_NUMBER], [TokenEvidence("x", 9, "y", "z"), TokenEvidence("value", 9, usually, seen)])
         == said
     )
 
