@@ -31,12 +31,14 @@ from detectors.layout import (
     G_AGAIN,
     G_AT,
     G_BURST,
+    G_EPISODE,
     G_JSON,
     G_NOVELTY,
     G_NUMBER,
     G_SESSION,
     G_STAGE,
     G_SURPRISAL,
+    G_TOLD,
     GROUPS,
     GROW_PAIRS,
     GROW_SLOTS,
@@ -57,6 +59,7 @@ from detectors.layout import (
     H_RATE_T,
     H_REF_N,
     H_REPORTED,
+    H_SCORED_AT,
     H_SESSIONS,
     H_SLOTS,
     H_SPAN,
@@ -348,6 +351,17 @@ def _kernels(
             results[i, R_CHANNEL + CH_RATE] = rate // TIME_SCALE
             results[i, R_CHANNEL + CH_SILENCE] = 0
             results[i, R_SILENCE] = -1
+            if timing[G_STAGE] == CLOSED and timing[G_EPISODE] >= 0:
+                hushed = timing[G_SURPRISAL]
+                results[i, R_CHANNEL + CH_SILENCE] = hushed // TIME_SCALE
+                results[i, R_SURPRISAL] = max(surprisal, hushed)
+                results[i, R_SILENCE] = hushed >> 16
+                if not member:
+                    results[i, R_EPISODE] = timing[G_EPISODE]
+                    if timing[G_TOLD]:
+                        results[i, R_FLAGS] |= F_REPORTED
+            timing[G_STAGE] = QUIET
+            head[H_SCORED_AT] = i
             if emit != DONE:
                 return i64(i + 1), i64(emit)
         if through - head[H_TIME] >= SILENCE_LEAST_MS:
