@@ -32,6 +32,7 @@ from detectors.layout import (
     H_PEAK_EXTRAPOLATED,
     H_PEAK_REFERENCE,
     H_PEAK_SCORE,
+    H_PEAK_SHOWN,
     H_PEAK_SURPRISAL,
     H_QUIET,
     H_RATE_BITS,
@@ -78,6 +79,7 @@ def follow(
     scores: Longs,
     score: int,
     effect: int,
+    shown: int,
     surprisal: int,
     extrapolated: bool,
     rate: int,
@@ -111,6 +113,7 @@ def follow(
         head[H_REVISION] = 0
         head[H_PEAK_SCORE] = -1
         head[H_PEAK_SURPRISAL] = 0
+        head[H_PEAK_SHOWN] = -1
         head[H_JSON] = json
         head[H_SILENT] = 0
         head[H_OPENED_AT] = index
@@ -118,6 +121,7 @@ def follow(
     if rate > surprisal:
         score = max(score, rate // TIME_SCALE)
         effect = rate // TIME_SCALE
+        shown = rate if effect >= MIN_EFFECT else shown
         surprisal = rate
         extrapolated = timing[Y_SHOWN + 4] != 0
         known = timing[Y_SHOWN + 5]
@@ -131,14 +135,18 @@ def follow(
         head[H_LAST] = head[H_TIME]
         for group in range(GROUPS):
             head[H_GROUP_PEAK + group] = max(head[H_GROUP_PEAK + group], scores[group])
-        if surprisal > head[H_PEAK_SURPRISAL] or (surprisal == head[H_PEAK_SURPRISAL] and score > head[H_PEAK_SCORE]):
+        stronger = shown > head[H_PEAK_SHOWN]
+        if head[H_PEAK_SHOWN] < 0 and shown < 0:
+            stronger = surprisal > head[H_PEAK_SURPRISAL]
+        if stronger:
             peak = True
             head[H_PEAK_SCORE] = score
-            head[H_PEAK_SURPRISAL] = surprisal
+            head[H_PEAK_SHOWN] = shown
+            head[H_PEAK_SURPRISAL] = shown if shown >= 0 else surprisal
             head[H_PEAK_EXTRAPOLATED] = extrapolated
             head[H_PEAK_REFERENCE] = known
         if not head[H_REPORTED]:
-            if effect >= MIN_EFFECT and surprisal >= max(level, head[H_RATE_BITS] - budget):
+            if shown >= max(level, head[H_RATE_BITS] - budget):
                 head[H_REPORTED] = 1
                 head[H_CALIBRATED] = known >= CALIBRATED_FROM
                 emit = EMIT_REPORTED

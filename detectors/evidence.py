@@ -228,7 +228,7 @@ def _quoted(token: str) -> str:
     """The token in quotes, on one line and at most 80 characters long; a form goes without."""
     if token in {FORM, FIELDS}:
         return token[0].upper() + token[1:]
-    line = " ".join(token.split()).replace("`", "'")
+    line = "".join(c if c.isprintable() else "·" for c in " ".join(token.split())).replace("`", "'")
     return f"`{line if len(line) <= _LONGEST else line[: _LONGEST - 1] + '…'}`"
 
 

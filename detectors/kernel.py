@@ -12,6 +12,7 @@ from detectors.identity import find_id, index_ids, put_id
 from detectors.jit import SOURCES, Bytes, Hashes, Indexes, Ints, Longs, Shorts, entry, i64
 from detectors.layout import (
     ADOPT_AFTER,
+    AGAIN,
     BURST_TOKENS,
     C_BURST,
     C_JSON,
@@ -46,6 +47,7 @@ from detectors.layout import (
     GUARD_AFTER,
     GUARD_ONE_IN,
     GUARD_Z,
+    H_BOUND,
     H_DUE,
     H_EPISODE,
     H_EVENTS,
@@ -71,6 +73,7 @@ from detectors.layout import (
     LEARN_EVERY,
     MAX_LINES,
     MAX_TOKENS,
+    MIN_EFFECT,
     MOST_JOINED,
     OUTAGE_SURPRISAL,
     PEAK_BYTES,
@@ -266,19 +269,25 @@ def _kernels(
             scores[G_NOVELTY] = min(max(z_template, z_value), i64(0x7FFFFFFF))
             scores[G_SESSION] = min(z_session, i64(0x7FFFFFFF))
             scores[G_NUMBER] = min(numeric, i64(0x7FFFFFFF))
+            # what is new again within an episode adds to what was new before, less the choice of where among its quiet events
+            allowed = head[H_BOUND] + max(bound - AGAIN, i64(0)) if head[H_OPEN] == 1 else bound
             surprisal = -(i64(1) << 40)
             extrapolated = False
             effect = i64(0)
+            shown = i64(-1)  # the largest surprisal of a group with the least effect that is told
             group = 0
             for g in range(GROUPS):
                 of_group, beyond = surprisal_of(head, reference, g, scores[g])
                 of_group -= head[H_LOOKS]  # the smallest of so many p-values counts so often
                 if g == G_NOVELTY:
-                    of_group = min(of_group, bound)
+                    of_group = min(of_group, allowed)
                 if of_group > surprisal:
                     surprisal = of_group
                     extrapolated = beyond
                     effect = scores[g]
+                    group = g if shown < 0 else group
+                if scores[g] >= MIN_EFFECT and of_group > shown:
+                    shown = of_group
                     group = g
             kind = KIND_OF_GROUP[group]
             if group == G_NOVELTY and z_template > z_value:
@@ -291,6 +300,7 @@ def _kernels(
                 scores,
                 score,
                 effect,
+                shown,
                 surprisal,
                 extrapolated,
                 rate,
@@ -301,6 +311,8 @@ def _kernels(
                 budget,
             )
             of_event = surprisal
+            if member:
+                head[H_BOUND] = allowed
             surprisal = max(surprisal, rate)
             free = head[H_EVENTS] <= GUARD_AFTER or head[H_EVENTS] <= head[H_FREE_UNTIL]
             if bursts <= GUARD_Z or free:
@@ -317,7 +329,7 @@ def _kernels(
                 head[H_PEAK_CHANNEL + 4] = numeric
                 head[H_PEAK_CHANNEL + CH_RATE] = rate // TIME_SCALE
                 head[H_PEAK_CHANNEL + CH_SILENCE] = 0
-                head[H_PEAK_KIND] = kind if rate <= of_event else CH_RATE
+                head[H_PEAK_KIND] = kind if rate <= max(of_event, shown) else CH_RATE
                 keep_peak(
                     head, samples, slots, buckets, body, start, end, tok, burst, c, costs, bursting, pairing, kinds, lines, session
                 )  # fmt: skip

@@ -1,8 +1,8 @@
 """Kernel of pairs: two symbols, each common in its slot, that never stood in one event before.
 
 An unseen pair of a (n events held it, with m different partners in the other slot) and b costs the smaller of
-log2((n + 1) / (m + 1/2)) of both: a new partner is dear where partners are few (the escape of PPM, method C; Bell, Cleary,
-Witten, 1990), and only what both sides find surprising counts, since a rare symbol meets many for the first time. The cost is
+log2((n + 1) / (m + 1/2)) of both: a new partner is dear where partners are few (the escape
+of PPM's method C; Moffat, 1990), and only what both sides find surprising counts, since a rare symbol meets many for the first time. The cost is
 capped by how often that pair of slots gave as many bits before. Which pairs were seen is kept in two generations of one-bit
 filters; a collision can only hide a new pair.
 """

@@ -45,6 +45,7 @@ from detectors.layout import (
     H_PEAK_KIND,
     H_PEAK_REFERENCE,
     H_PEAK_SCORE,
+    H_PEAK_SHOWN,
     H_PEAK_SIZE,
     H_PEAK_SURPRISAL,
     H_QUIET,
@@ -249,6 +250,7 @@ def strengthen(head: Longs, timing: Longs, at: int) -> bool:
         return False
     head[H_PEAK_SCORE] = max(score, head[H_PEAK_SCORE])
     head[H_PEAK_SURPRISAL] = surprisal
+    head[H_PEAK_SHOWN] = surprisal
     head[H_PEAK_EXTRAPOLATED] = extrapolated
     head[H_PEAK_REFERENCE] = timing[G_TAIL + X_N]
     for channel in range(N_CHANNELS):

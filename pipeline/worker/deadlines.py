@@ -36,7 +36,7 @@ class Deadlines:
                 continue
             del self._queued[key]
             current = self.at.get(key, NEVER)
-            if current < now:
+            if current == time:
                 del self.at[key]
                 yield key
             elif current < NEVER:
