@@ -53,7 +53,9 @@ from detectors.layout import (
     H_EVENTS,
     H_FREE_UNTIL,
     H_GUARDED,
+    H_LOOKED,
     H_LOOKS,
+    H_LOW,
     H_MID_T,
     H_OPEN,
     H_PEAK_CHANNEL,
@@ -75,6 +77,7 @@ from detectors.layout import (
     MAX_TOKENS,
     MIN_EFFECT,
     MOST_JOINED,
+    OPEN_SURPRISAL,
     OUTAGE_SURPRISAL,
     PEAK_BYTES,
     Q_NUMBER,
@@ -91,6 +94,7 @@ from detectors.layout import (
     R_SURPRISAL,
     RESCALE_EVERY,
     SESSION_BITS,
+    SHOW_FROM,
     SILENCE_LEAST_MS,
     SLOT_COLUMNS,
     SLOTS_MAX,
@@ -292,6 +296,10 @@ def _kernels(
             kind = KIND_OF_GROUP[group]
             if group == G_NOVELTY and z_template > z_value:
                 kind = 1
+            if not head[H_OPEN] and head[H_REF_N] >= SHOW_FROM:
+                head[H_LOOKED] += 1
+                if surprisal + head[H_LOOKS] >= OPEN_SURPRISAL:
+                    head[H_LOW] += 1
             surprisal = max(surprisal, i64(0))
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(

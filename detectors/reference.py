@@ -10,7 +10,9 @@ from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     EXACT_RANK,
     GROUPS,
+    H_LOOKED,
     H_LOOKS,
+    H_LOW,
     H_PENDING,
     H_REF_AT,
     H_REF_N,
@@ -93,7 +95,9 @@ def learn_reference(head: Longs, reference: Ints) -> None:
         fit_tail(head, reference[group], group, head[H_REF_N])
         if head[H_TAIL_Y + group] > ONE:
             live += 1
-    head[H_LOOKS] = log2(max(live, 1))
+    # how often the smallest of them was below 1/100, learned with the prior that it is as often as an exact one is
+    share = log2(100 * (head[H_LOW] + 10)) - log2(head[H_LOOKED] + 1000)
+    head[H_LOOKS] = min(max(share, i64(0)), log2(max(live, 1)))
 
 
 @inner
