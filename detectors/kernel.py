@@ -138,7 +138,7 @@ def _kernels(
         index: Indexes,
         seen: Longs,
         partners: Bytes,
-        tails: Ints,
+        tails: Shorts,
         kinds: Longs,
         texts: Bytes,
         timing: Longs,

@@ -53,12 +53,12 @@ SLOT_WARM = 32
 KEY_TEMPLATE, KEY_STRUCTURE, KEY_OTHER, KEY_REST, KEY_SET, KEY_MULTISET = 1, 2, 3, 4, 5, 6
 
 # ---- pairs: symbols that join, int64[MOST_JOINED, 4]; a filter of two generations, int64[2 * words]; partners uint8[PARTNERS];
-# how often each pair of slots gave so many bits, int32[PAIR_ROWS, PAIR_COLUMNS]
+# how often each pair of slots gave so many bits, uint16[PAIR_ROWS, PAIR_COLUMNS]
 MOST_JOINED = 20
 J_SYMBOL, J_SLOT, J_COUNT, J_ROW = range(4)
-FILTER_FIRST, FILTER_MAX = 256, 8192
-PARTNERS = 65536
-PAIR_ROWS, PAIR_COLUMNS, PAIR_BINS = 512, 16, 16
+FILTER_FIRST, FILTER_MAX = 256, 4096
+PARTNERS = 131072
+PAIR_ROWS, PAIR_COLUMNS, PAIR_BINS = 1024, 16, 16
 PAIR_WARM = 64
 
 # ---- sessions: kinds int64[3, KINDS] (hash, sessions that had it, lines of it), and the first bytes of a line of each
@@ -69,7 +69,7 @@ MOST_REPEATS = 40
 SESSION_MISSING, SESSION_MANY, SESSION_ORDER, SESSION_BITS = range(4)  # and the bits of each behind it
 
 # ---- numbers: fields int64[FIELDS, N_COLUMNS] in sets of 8, their histograms int32[FIELDS, HISTOGRAM]
-FIELDS = 64
+FIELDS = 32
 FIELD_SET = 8
 FIELD_LIFE = 64
 NUMBER_WARM = 32
@@ -136,7 +136,7 @@ DAY_MS = 86_400_000
 
 # ---- identity
 ID_RING = 4096
-ID_INDEX = 16384
+ID_INDEX = 8192
 
 # ---- samples of raw events: uint8[(BASELINE + WINDOW) * SAMPLE + PEAK]
 SAMPLE = 384

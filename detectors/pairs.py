@@ -7,7 +7,7 @@ capped by how often that pair of slots gave as many bits before. Which pairs wer
 filters; a collision can only hide a new pair.
 """
 
-from detectors.jit import Bytes, Ints, Longs, i64, inner
+from detectors.jit import Bytes, Longs, Shorts, i64, inner
 from detectors.layout import (
     H_PAIR_N,
     J_COUNT,
@@ -43,19 +43,20 @@ def surprise(partners: Bytes, symbol: int, slot: int, count: int) -> int:
 
 
 @inner
-def capped(tails: Ints, row: int, bits: int, n: int) -> int:
+def capped(tails: Shorts, row: int, bits: int, n: int) -> int:
     """At most log2((n + 1) / (t + 1/2)), t the times this pair of slots gave as many bits; this time is counted."""
     bin_ = min(bits >> 16, PAIR_BINS - 1)
     seen = i64(0)
     for k in range(bin_, PAIR_BINS):
-        seen += tails[row * PAIR_COLUMNS + k]
-    tails[row * PAIR_COLUMNS + bin_] += 1
+        seen += i64(tails[row * PAIR_COLUMNS + k])
+    if tails[row * PAIR_COLUMNS + bin_] < 0xFFFF:
+        tails[row * PAIR_COLUMNS + bin_] += 1
     return min(bits, log2(2 * n + 2) - log2(2 * seen + 1))
 
 
 @inner
 def score_pairs(
-    head: Longs, seen: Longs, partners: Bytes, tails: Ints, joined: Longs, n: int, events: int, leading: Longs
+    head: Longs, seen: Longs, partners: Bytes, tails: Shorts, joined: Longs, n: int, events: int, leading: Longs
 ) -> int:
     """Bits (2^-16) of the dearest of the pairs of `n` symbols; `leading` gets the two rows of the event, or -1.
 

@@ -19,28 +19,12 @@ _NAMES = (
     "numbers", "histograms", "seen", "partners", "tails", "kinds", "texts", "timing",
 )  # fmt: skip
 _SAVED = (
-    "<i8",
-    "<i8",
-    "<i8",
-    "<i4",
-    "<u2",
-    "<i4",
-    "<i4",
-    "<i4",
-    "<u1",
-    "<i8",
-    "<i8",
-    "<i4",
-    "<i8",
-    "<u1",
-    "<i4",
-    "<i8",
-    "<u1",
-    "<i8",
-)
+    "<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8",
+    "<i8", "<i4", "<i8", "<u1", "<u2", "<i8", "<u1", "<i8",
+)  # fmt: skip
 _SLOTS = (64, 128, 256, 512)
 _SYMBOLS = (1024, 4096, 16384)
-_PAIRS = (512, 2048, 8192, 16384)
+_PAIRS = (512, 2048, 8192)
 """Sizes of the tables that grow, as `make_room` makes them."""
 
 
@@ -67,7 +51,7 @@ class State:
     index: NDArray[np.int16]
     seen: NDArray[np.int64]
     partners: NDArray[np.uint8]
-    tails: NDArray[np.int32]
+    tails: NDArray[np.uint16]
     kinds: NDArray[np.int64]
     texts: NDArray[np.uint8]
     timing: NDArray[np.int64]
@@ -97,7 +81,7 @@ def new_state() -> State:
         np.zeros(0, np.int16),
         np.zeros(2 * at.FILTER_FIRST, np.int64),
         np.zeros(at.PARTNERS, np.uint8),
-        np.zeros(at.PAIR_ROWS * at.PAIR_COLUMNS, np.int32),
+        np.zeros(at.PAIR_ROWS * at.PAIR_COLUMNS, np.uint16),
         np.zeros(3 * at.KINDS, np.int64),
         np.zeros(at.KINDS * at.KIND_TEXT, np.uint8),
         np.zeros(at.TIMING, np.int64),

@@ -28,7 +28,8 @@ def test_the_busiest_stream_is_below_the_limit() -> None:
     assert len(state.slots) == at.SLOTS_MAX * at.SLOT_COLUMNS
     assert len(state.symbols) == 16384
     assert len(dump(state)) <= 512 << 10
-    assert sum(v.nbytes for v in vars(state).values() if isinstance(v, np.ndarray)) <= 1 << 20
+    pairs = 8 * 2 * at.FILTER_MAX - state.seen.nbytes  # random words make no pairs: what the filter could still grow
+    assert sum(v.nbytes for v in vars(state).values() if isinstance(v, np.ndarray)) + pairs <= 1 << 20
 
 
 @pytest.mark.parametrize(
