@@ -13,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import layout as at
-from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics
+from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics, span
 from detectors.kernel import run
 from detectors.layout import CHANNELS
+from detectors.silence import QUIET, UNKNOWN
 from detectors.state import State, StateError, dump, load, make_room, new_state, room_for_ids
 from detectors.tables import BIT, LOG2
 
 __all__ = [
     "BIT", "CHANNELS", "DETECTOR_VERSION", "Controls", "EpisodeUpdate", "Events", "Explanation", "Results", "Severity", "State",
-    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "dump", "load", "new_state", "score", "severity", "warm_up",
+    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "missed", "new_state", "score", "severity", "warm_up",
 ]  # fmt: skip
 
-DETECTOR_VERSION = "1"
+DETECTOR_VERSION = "2"
 
 Severity = Literal["low", "medium", "high", "critical"]
 _SEVERITIES: tuple[tuple[int, Severity], ...] = ((1306235, "critical"), (1088529, "high"), (870824, "medium"))
@@ -33,6 +34,7 @@ _STRICTEST = 1306235
 _SLIDER = 870824
 _NEVER = 1 << 40
 _BYTE, _LONG, _HASH = np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.uint64)
+SILENCE = -2
 _REASONS = {at.EMIT_CLOSED: "", at.EMIT_ADOPTED: "; after 8,192 events it is taken as the new normal"}
 
 
@@ -54,7 +56,7 @@ class Events:
 
 @dataclass(frozen=True)
 class Ticks:
-    """How far time has come: all events received up to `through` (ms) are in. No channel of this version reads it."""
+    """How far time has come: all events received before `through` (ms) are in. A stream's silence begins without an event."""
 
     through: int
 
@@ -122,12 +124,14 @@ class Results:
 class EpisodeUpdate:
     """A revision of a reported episode: when first reported, when its count doubles, when it closes.
 
-    `index` is the event of this call at which it is emitted; score, channels, surprisal and reference_n are those of its
+    `index` is the last event of this call that was scored by then, -1 where none was: a silence begins, lasts and ends between
+    two events. `silence`: no event began the episode; `reference` is that of the stream's last event before it. score, channels, surprisal and reference_n are those of its
     strongest event; `calibrated` says whether the reference held at least 1,000 scores when it was first reported.
     """
 
     index: int
     reference: bytes
+    silence: bool
     revision: int
     started_at: int
     last_at: int
@@ -149,10 +153,15 @@ class EpisodeUpdate:
 def score(
     state: State,
     events: Events,
-    ticks: Ticks | None,  # noqa: ARG001 (for the channels rate and silence)
+    ticks: Ticks | None,
     controls: Controls,
 ) -> tuple[State, Results, list[EpisodeUpdate]]:
-    """Score and learn a block; the state is updated in place and returned. ValueError where the columns do not fit together."""
+    """Score and learn a block, then let time go on to the ticks' `through`; the state is updated in place and returned.
+
+    A silence that began before an event was received is found before that event is scored. So neither the cut into blocks
+    nor how often ticks come changes what is found, only when: a tick before `due` changes nothing. ValueError where the
+    columns do not fit together.
+    """
     n = len(events.received_at)
     body, offsets = _column(events.body, _BYTE), _column(events.offsets, _LONG)
     times, hashes = _column(events.received_at, _LONG), _column(events.id_hash, _HASH)
@@ -164,23 +173,42 @@ def score(
     head = state.head
     if len(state.ids) == 0 and hashes.any():
         room_for_ids(state)
-    place, opened = 0, False
-    while place < n:
+    through = -1 if ticks is None else ticks.through
+    place, reason = 0, at.GROW_SLOTS
+    while reason != at.DONE:
         place, reason = run(
-            head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.ids,
-            state.index, body, offsets, times, hashes, place, results, level, budget,
+            head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.numbers, state.histograms, state.ids,
+            state.index, state.seen, state.partners, state.tails, state.kinds, state.texts, state.timing, body, offsets, times, hashes, place, results, level, budget, through,
         )  # fmt: skip
         if head[at.H_OPENED_AT] >= 0:
             state.first_event = events.reference(int(head[at.H_OPENED_AT]))
             head[at.H_OPENED_AT] = -1
-            opened = True
+        elif head[at.H_OPENED_AT] == SILENCE:
+            scored = int(head[at.H_SCORED_AT])
+            state.first_event = events.reference(scored) if scored >= 0 else state.last_event
+            head[at.H_OPENED_AT] = -1
         if reason == at.DISORDER:
             raise ValueError(f"offset {place} of a block does not lie in order within its {len(body)} bytes")
-        if reason in (at.GROW_SLOTS, at.GROW_SYMBOLS):
-            make_room(state, for_slots=reason == at.GROW_SLOTS)
+        if reason in (at.GROW_SLOTS, at.GROW_SYMBOLS, at.GROW_PAIRS):
+            make_room(state, reason)
         elif reason != at.DONE:
             updates.append(_update(state, int(place) - 1, reason))
-    return state, Results(results, _opened(results) if opened else {}), updates
+    if (scored := int(head[at.H_SCORED_AT])) >= 0:
+        state.last_event = events.reference(scored)
+        head[at.H_SCORED_AT] = -1
+    return state, Results(results, _opened(results) if n else {}), updates
+
+
+def due(state: State) -> int:
+    """Ticks through at most this time (ms) change nothing of the stream, under the controls of the last call."""
+    return int(state.head[at.H_DUE])
+
+
+def missed(state: State) -> None:
+    """Events of the stream may be lost: what is missing up to its next event is no silence."""
+    if state.timing[at.G_STAGE] == QUIET:
+        state.timing[at.G_STAGE] = UNKNOWN
+    state.head[at.H_DUE] = at.NEVER
 
 
 def warm_up() -> None:
@@ -189,7 +217,7 @@ def warm_up() -> None:
     ids = np.array([0, 1], np.uint64)
     events = Events(body, np.array([0, 17, 24]), np.zeros(2, np.int64), ids, lambda _: b"")
     state, _, _ = score(new_state(), events, None, Controls())
-    make_room(state, for_slots=True)
+    make_room(state, at.GROW_SLOTS)
     load(dump(state))
 
 
@@ -222,11 +250,20 @@ def _flag(rows: NDArray[np.int64], bit: int) -> NDArray[np.bool_]:
 
 
 def _opened(rows: NDArray[np.int64]) -> dict[int, int]:
-    histogram: dict[int, int] = {}
-    for bits in rows[:, at.R_OPENED].tolist():
-        if bits >= 0:
-            histogram[bits] = histogram.get(bits, 0) + 1
-    return histogram
+    opened = rows[:, at.R_OPENED : at.R_SILENCE + 1]
+    if opened.max() < 0:
+        return {}
+    values, counts = np.unique(opened[opened >= 0], return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _ending(state: State, reason: int) -> str:
+    head = state.head
+    if head[at.H_SILENT]:
+        return "; after so long it is taken as the new normal." if reason == at.EMIT_ADOPTED else "."
+    if reason == at.EMIT_DOUBLED and state.timing[at.G_STAGE] and head[at.H_PEAK_CHANNEL + at.CH_SILENCE] == 0:
+        return f"; no event since, for {span(int(state.timing[at.G_AT] - head[at.H_TIME]))}."
+    return _REASONS.get(reason, "") + "."
 
 
 def _update(state: State, index: int, reason: int) -> EpisodeUpdate:
@@ -236,11 +273,12 @@ def _update(state: State, index: int, reason: int) -> EpisodeUpdate:
     return EpisodeUpdate(
         index=index,
         reference=state.first_event,
+        silence=bool(head[at.H_SILENT]),
         revision=int(head[at.H_REVISION]),
         started_at=int(head[at.H_STARTED]),
         last_at=int(head[at.H_LAST]),
         count=int(head[at.H_COUNT]),
-        kind=CHANNELS[int(np.argmax(channels))],
+        kind=CHANNELS[int(head[at.H_PEAK_KIND])],
         event_type="json" if head[at.H_JSON] else "text",
         surprisal=surprisal,
         extrapolated=bool(head[at.H_PEAK_EXTRAPOLATED]),
@@ -250,6 +288,6 @@ def _update(state: State, index: int, reason: int) -> EpisodeUpdate:
         closed=reason in _REASONS,
         calibrated=bool(head[at.H_CALIBRATED]),
         severity=severity(surprisal),
-        explanation=explanation(state, _REASONS.get(reason, "") + "."),
+        explanation=explanation(state, _ending(state, reason)),
         metrics=metrics(state),
     )

@@ -1,4 +1,4 @@
-# ruff: noqa: C901, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
+# ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
 """Kernel of episodes: opened and closed at one fixed level, reported by the organization's level, adopted when they last."""
 
 from detectors.burst import fade
@@ -13,11 +13,13 @@ from detectors.layout import (
     EMIT_CLOSED,
     EMIT_DOUBLED,
     EMIT_REPORTED,
+    GROUPS,
     H_CALIBRATED,
     H_COUNT,
     H_EPISODE,
     H_EVENTS,
     H_FREE_UNTIL,
+    H_GROUP_PEAK,
     H_IN,
     H_JSON,
     H_LAST,
@@ -30,6 +32,7 @@ from detectors.layout import (
     H_PEAK_EXTRAPOLATED,
     H_PEAK_REFERENCE,
     H_PEAK_SCORE,
+    H_PEAK_SHOWN,
     H_PEAK_SURPRISAL,
     H_QUIET,
     H_RATE_BITS,
@@ -38,14 +41,19 @@ from detectors.layout import (
     H_REF_N,
     H_REPORTED,
     H_REVISION,
+    H_SILENT,
     H_SPAN,
     H_STARTED,
     H_TIME,
     MIN_EFFECT,
     N_WINDOWS,
+    OPEN_EFFECT,
     OPEN_SURPRISAL,
     QUIET_EVENTS,
     SHOW_FROM,
+    START_EVENTS,
+    TIME_SCALE,
+    Y_SHOWN,
 )
 from detectors.logs import log2
 from detectors.reference import forget_reference, wait
@@ -68,21 +76,32 @@ def learn_rate(head: Longs) -> None:
 def follow(
     head: Longs,
     reference: Ints,
+    scores: Longs,
     score: int,
+    effect: int,
+    shown: int,
     surprisal: int,
     extrapolated: bool,
+    rate: int,
+    timing: Longs,
     json: int,
     index: int,
     level: int,
     budget: int,
 ) -> tuple[int, bool, bool, bool]:
-    """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak)."""
-    anomalous = head[H_REF_N] >= SHOW_FROM and surprisal >= OPEN_SURPRISAL
+    """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak).
+
+    `score` and its surprisal are the event's own and go by the reference; `rate` is a surprisal by itself, and not of the event.
+    """
+    told = head[H_REF_N] >= SHOW_FROM and effect >= OPEN_EFFECT
+    anomalous = (told and surprisal >= OPEN_SURPRISAL) or rate >= OPEN_SURPRISAL
     opened = False
     if not head[H_OPEN]:
-        wait(head, reference, score)
         if not anomalous:
+            wait(head, reference, scores)
             return DONE, False, False, False
+        for group in range(GROUPS):
+            head[H_GROUP_PEAK + group] = 0
         opened = True
         head[H_OPEN] = 1
         head[H_EPISODE] += 1
@@ -94,30 +113,49 @@ def follow(
         head[H_REVISION] = 0
         head[H_PEAK_SCORE] = -1
         head[H_PEAK_SURPRISAL] = 0
+        head[H_PEAK_SHOWN] = -1
         head[H_JSON] = json
+        head[H_SILENT] = 0
         head[H_OPENED_AT] = index
-    head[H_SPAN] += 1
+    known = head[H_REF_N]
+    if rate > surprisal:
+        score = max(score, rate // TIME_SCALE)
+        effect = rate // TIME_SCALE
+        shown = rate if effect >= MIN_EFFECT else shown
+        surprisal = rate
+        extrapolated = timing[Y_SHOWN + 4] != 0
+        known = timing[Y_SHOWN + 5]
+    if rate < OPEN_SURPRISAL:
+        head[H_SPAN] += 1  # what a changed rate needs to become normal is time, not events (rate.py)
     emit = DONE
     peak = False
     if anomalous:
         head[H_COUNT] += 1
         head[H_QUIET] = 0
         head[H_LAST] = head[H_TIME]
-        if score > head[H_PEAK_SCORE]:
+        for group in range(GROUPS):
+            head[H_GROUP_PEAK + group] = max(head[H_GROUP_PEAK + group], scores[group])
+        stronger = shown > head[H_PEAK_SHOWN]
+        if head[H_PEAK_SHOWN] < 0 and shown < 0:
+            stronger = surprisal > head[H_PEAK_SURPRISAL]
+        if stronger:
             peak = True
             head[H_PEAK_SCORE] = score
-            head[H_PEAK_SURPRISAL] = surprisal
+            head[H_PEAK_SHOWN] = shown
+            head[H_PEAK_SURPRISAL] = shown if shown >= 0 else surprisal
             head[H_PEAK_EXTRAPOLATED] = extrapolated
-            head[H_PEAK_REFERENCE] = head[H_REF_N]
+            head[H_PEAK_REFERENCE] = known
         if not head[H_REPORTED]:
-            if score >= MIN_EFFECT and surprisal >= max(level, head[H_RATE_BITS] - budget):
+            if shown >= max(level, head[H_RATE_BITS] - budget):
                 head[H_REPORTED] = 1
-                head[H_CALIBRATED] = head[H_REF_N] >= CALIBRATED_FROM
+                head[H_CALIBRATED] = known >= CALIBRATED_FROM
                 emit = EMIT_REPORTED
         elif head[H_COUNT] >= head[H_NEXT]:
             emit = EMIT_DOUBLED
     else:
         head[H_QUIET] += 1
+    if head[H_SPAN] == START_EVENTS:  # a score that climbs would be told rarer than it is by its first step alone
+        wait(head, reference, head[H_GROUP_PEAK : H_GROUP_PEAK + GROUPS])
     if head[H_QUIET] >= QUIET_EVENTS:
         head[H_OPEN] = 0
         emit = EMIT_CLOSED if head[H_REPORTED] else DONE

@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0911 (a case a kind of evidence)
 """What is told of an episode beside its numbers: a sentence, tokens with their bits, the nearest normal event, CBAD's metrics.
 
 Computed in plain Python, only for the few events that emit an update, from the samples that the kernel keeps. Integers only.
@@ -11,12 +12,14 @@ import zstandard
 from numpy.typing import NDArray
 
 from detectors import layout as at
+from detectors.quantities import path, quantity
 from detectors.state import State
 from detectors.tables import BIT, exact_log2
 
 PERMUTATIONS = 999
 LIBRARY = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
-FORM, FIELDS = "this form of event", "the event's fields or brackets"
+RATE, SILENT = "rate", "no event"
+FORM, FIELDS, WITH = "this form of event", "the event's fields or brackets", " with "
 _LEVEL, _LONGEST = 3, 80
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
 _WORD = re.compile(r"[^\s\"'\[\](){}<>|,;=]+")
@@ -67,23 +70,82 @@ def explanation(state: State, ending: str) -> Explanation:
     kinds, tokens = [], []
     for row in rows.reshape(-1, at.EVIDENCE_COLUMNS).tolist():
         kinds.append(row[at.V_CHANNEL])
-        tokens.append(_token(event, row))
-    leading = int(np.argmax(head[at.H_PEAK_CHANNEL : at.H_PEAK_CHANNEL + at.N_CHANNELS]))
+        tokens.append(_token(state, event, row))
+    leading = int(head[at.H_PEAK_KIND])
     text = event.decode("utf-8", "replace")
     return Explanation(sentence(leading, kinds, tokens) + ending, tuple(tokens), text, _nearest(state, text))
 
 
-def _token(event: bytes, row: list[int]) -> TokenEvidence:
+def _token(state: State, event: bytes, row: list[int]) -> TokenEvidence:
     start, end, bits, seen, of = (row[i] for i in (at.V_START, at.V_END, at.V_BITS, at.V_SEEN, at.V_OF))
-    if row[at.V_CHANNEL] == 0:
+    before, before_of = row[at.V_BEFORE], row[at.V_BEFORE_OF]
+    what = row[at.V_CHANNEL]
+    if what == at.V_BURST:
         name = _name(event, start, end) if start >= 0 else FORM
-        return TokenEvidence(
-            name, bits, usual(of, row[at.V_BEFORE], row[at.V_BEFORE_OF]), f"{seen:,} of the last {of:,} events"
-        )
-    if row[at.V_CHANNEL] == 1:
-        name = FORM if start == -1 else FIELDS
+        return TokenEvidence(name, bits, usual(of, before, before_of), f"{seen:,} of the last {of:,} events")
+    if what == at.V_RATE:
+        return rate_evidence(bits, seen, of, before)
+    if what == at.V_SILENCE:
+        return TokenEvidence(SILENT, bits, f"one every {span(before)}", f"none for {span(seen)}")
+    if what == at.V_NUMBER:
+        seen_as, usually = quantity(row, event[start:end].decode())
+        return TokenEvidence(path(event, start), bits, usually, seen_as)
+    if what == at.V_FORM:
+        name = FORM if start == -1 else FIELDS if start == -2 else f"brackets or quotes of {_name(event, start, end)}"
         return TokenEvidence(name, bits, f"a form common in {of:,} events", "new or rare")
+    if what in {at.V_MISSING, at.V_MANY, at.V_ORDER}:
+        return _session_token(state, event, row)
+    if what == at.V_PAIR:
+        both = f"{_name(event, start, end)}{WITH}{_name(event, seen, of)}"
+        return TokenEvidence(both, bits, f"{before:,} and {before_of:,} events apart", "the first together")
     return TokenEvidence(_name(event, start, end), bits, f"{_values(seen)} in {of:,} events", "new or rare there")
+
+
+def _session_token(state: State, event: bytes, row: list[int]) -> TokenEvidence:
+    """What leads a session: a line out of order, or a kind of line that is missing or came often."""
+    what, bits, kind, of = row[at.V_CHANNEL], row[at.V_BITS], row[at.V_SEEN], row[at.V_OF]
+    if what == at.V_ORDER:
+        line = _name(event, row[at.V_START], row[at.V_END])
+        return TokenEvidence(
+            line, bits, f"another order in {of:,} events of many lines", "new or rare behind the line before"
+        )
+    had, lines = row[at.V_BEFORE], row[at.V_BEFORE_OF]
+    text = (
+        state.texts[kind * at.KIND_TEXT : (kind + 1) * at.KIND_TEXT].tobytes().rstrip(b"\0").decode("utf-8", "replace")
+    )
+    each = f"{_tenths(lines, had)} each where it comes" if had else "none"
+    came = "no such line" if what == at.V_MISSING else "more of them, or where there are usually none"
+    return TokenEvidence(text, bits, f"in {had:,} of {of:,} events of many lines, {each}", came)
+
+
+def _tenths(total: int, events: int) -> str:
+    """total / events, rounded to tenths."""
+    tenths = (20 * total + events) // (2 * events)
+    return f"{tenths // 10}" if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}"
+
+
+def rate_evidence(bits: int, seen: int, length: int, expected: int) -> TokenEvidence:
+    """What the rate was: `seen` events in a span of `length` ms where `expected` (2^-8) are usual."""
+    if expected >= 512:
+        usually = f"about {_round((expected + 128) >> 8):,}"
+    else:
+        usually = f"one every {span((length << 8) // max(expected, 1))}"
+    return TokenEvidence(RATE, bits, usually, f"{seen:,} event{'' if seen == 1 else 's'} in {span(length)}")
+
+
+def _round(n: int) -> int:
+    """Two leading digits: more would say that the usual is known so well."""
+    unit = int(10 ** max(len(str(n)) - 2, 0))
+    return (n + unit // 2) // unit * unit
+
+
+def span(ms: int) -> str:
+    """A length of time as a person says it, from milliseconds: two digits, or the next smaller unit while it matters."""
+    for unit, name in ((86_400_000, "day"), (3_600_000, "h"), (60_000, "min"), (1000, "s")):
+        if ms >= 2 * unit or (ms == unit and name != "day"):
+            n = (ms + unit // 2) // unit
+            return f"{n:,} {name}{'s' if name == 'day' else ''}"
+    return f"{ms} ms" if ms < 1000 else f"{ms // 1000}.{ms % 1000 // 100} s"
 
 
 def usual(window: int, before: int, events: int) -> str:
@@ -109,23 +171,64 @@ def _name(event: bytes, start: int, end: int) -> str:
 
 def sentence(leading: int, kinds: list[int], tokens: list[TokenEvidence]) -> str:
     """One sentence without its full stop, by the leading channel."""
-    if leading == 0 and 0 in kinds:
-        token = tokens[kinds.index(0)]
-        return f"{_quoted(token.token)} appeared in {token.seen}; usually {token.expected}"
-    best = next((t for k, t in zip(kinds, tokens, strict=True) if k == 2), None)
-    if leading == 1:
-        most = f", most of all by {_quoted(best.token)} in a place with {best.expected}" if best else ""
-        return f"An event unlike the others of this stream{most}"
-    if best:
-        return f"{_quoted(best.token)} is new or rare in its place, which had {best.expected}"
-    return "An event with fields or brackets not seen before"
+    found = dict(reversed(list(zip(kinds, tokens, strict=True))))  # the first of each kind
+    channel = at.CHANNELS[leading]
+    if channel == "burst" and at.V_BURST in found:
+        burst = found[at.V_BURST]
+        return f"{_quoted(burst.token)} appeared in {burst.seen}; usually {burst.expected}"
+    if channel == "session":
+        return _session(found)
+    if channel == "rate" and at.V_RATE in found:
+        rate = found[at.V_RATE]
+        return f"{rate.seen[0].upper()}{rate.seen[1:]}; usually {rate.expected} at this hour"
+    if channel == "silence" and at.V_SILENCE in found:
+        silence = found[at.V_SILENCE]
+        return f"No event for {silence.seen.removeprefix('none for ')}; usually {silence.expected}"
+    if channel == "number":
+        token = found.get(at.V_NUMBER)
+        return (
+            f"{_quoted(token.token)} {token.seen}; usually {token.expected}"
+            if token
+            else "A number that does not fit its own past"
+        )
+    value = found.get(at.V_VALUE)
+    if channel == "value":
+        return _value([found[kind] for kind in (at.V_VALUE, at.V_PAIR, at.V_FORM) if kind in found], found)
+    most = f", most of all by {_quoted(value.token)} in a place with {value.expected}" if value else ""
+    return f"An event unlike the others of this stream{most}"
+
+
+def _value(candidates: list[TokenEvidence], found: dict[int, TokenEvidence]) -> str:
+    best = max(candidates, key=lambda token: token.bits, default=None)
+    if best is None or best.token in {FORM, FIELDS}:
+        return "An event with fields or brackets not seen before"
+    if best is found.get(at.V_FORM):
+        return f"The {best.token} are in an order not seen before"
+    if best is found.get(at.V_PAIR):
+        return f"{_quoted(best.token)} never came together before, in {best.expected}"
+    return f"{_quoted(best.token)} is new or rare in its place, which had {best.expected}"
+
+
+def _session(found: dict[int, TokenEvidence]) -> str:
+    best = max(
+        (found[kind] for kind in (at.V_MISSING, at.V_MANY, at.V_ORDER) if kind in found),
+        key=lambda t: t.bits,
+        default=None,
+    )
+    if best is None:
+        return "Lines of several kinds together as they never were"
+    if best is found.get(at.V_MISSING):
+        return f"The line {_quoted(best.token)} is missing; it comes {best.expected}"
+    if best is found.get(at.V_MANY):
+        return f"The line {_quoted(best.token)} came too often; it comes {best.expected}"
+    return f"The line {_quoted(best.token)} came behind a line that others follow"
 
 
 def _quoted(token: str) -> str:
     """The token in quotes, on one line and at most 80 characters long; a form goes without."""
     if token in {FORM, FIELDS}:
         return token[0].upper() + token[1:]
-    line = " ".join(token.split()).replace("`", "'")
+    line = "".join(c if c.isprintable() else "·" for c in " ".join(token.split())).replace("`", "'")
     return f"`{line if len(line) <= _LONGEST else line[: _LONGEST - 1] + '…'}`"
 
 

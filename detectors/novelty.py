@@ -1,12 +1,15 @@
 # ruff: noqa: C901, PLR0912, PLR0915 (one pass with its state in locals: split further, a kernel reads worse)
-"""Kernel of the novelty channels: what an event's template, fields and slots cost in bits against all that was seen in them.
+"""Kernel of novelty: what an event's template, structure, slots and pairs cost in bits against all that was seen in them.
 
 A symbol after n events of its slot with d different symbols: new, log2((n + 1) / (d + 1/2)), so a slot that is always new
 gives nothing; seen, log2((n + 1) / (min(n, d + M) + 1/2)), M the mass of symbols at most as frequent (in octaves); both
-capped by how often the slot gave such bits before. Breadth = template + 4 * mean over fields of their largest slot
-+ 4 * mean over slots; slot = the largest slot + 3 * field set.
+capped by how often the slot gave such bits before.
+template = template + mean over fields of their largest slot + mean over slots
+value = (largest slot - log2 slots) + (largest pair - log2 joined) + 2 * structure, differences only where positive: the largest
+of k costs reaches b bits k times as often as one does (Bonferroni).
 """
 
+from detectors.fields import is_metric
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     C_FIELDS,
@@ -17,22 +20,33 @@ from detectors.layout import (
     C_TOKENS,
     COUNT_BITS,
     COUNT_MASK,
+    FRESH_BINS,
     H_SLOTS,
     H_SYMBOLS,
+    J_COUNT,
+    J_ROW,
+    J_SLOT,
+    J_SYMBOL,
     KEY_OTHER,
     KEY_STRUCTURE,
     KEY_TEMPLATE,
+    MOST_JOINED,
     NO_NUMBER,
     OCTAVES,
+    PAIR_WARM,
     S_CHANGES,
     S_DISTANCE,
     S_DISTINCT,
     S_KEY,
+    S_KNOWN,
+    S_KNOWN_NEXT,
     S_LAST,
     S_MASS,
     S_MEAN,
     S_N,
     S_NUMBERS,
+    S_SINCE,
+    S_SINCE_NEXT,
     S_STEPS,
     S_TAIL,
     SET,
@@ -41,6 +55,7 @@ from detectors.layout import (
     SLOTS_MAX,
     T_COARSE,
     T_FIELD,
+    T_MOVES,
     T_NUMBER,
     T_RAW,
     T_SLOT,
@@ -89,8 +104,12 @@ def octave(count: int) -> int:
 
 
 @inner
-def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol: int) -> int:
-    """Bits (2^-16) of a symbol in its slot, and learn it. `which` is 0 for the raw symbol, 1 for the coarse one."""
+def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol: int) -> tuple[int, int, int]:
+    """(bits 2^-16, times seen, bits as lately) of a symbol in its slot, and learn it; `which`: 0 the raw symbol, 1 the coarse one.
+
+    As lately: of a new symbol log2((n + 1) / (d + 1/2)) since a quarter to a half of the slot's events. What a closed vocabulary
+    says of a new word; as evidence for a score it is too nervous where words come in bouts, as a bound on a p-value it is fair.
+    """
     base = row * SLOT_COLUMNS
     n = i64(slots[base + S_N])
     d = i64(slots[base + S_DISTINCT[which]])
@@ -113,6 +132,7 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
             least = seen
             victim = j
     bits = i64(0)
+    lately = i64(0)
     if n >= SLOT_WARM and 2 * count <= n:  # what half of the events hold costs less than a bit: nothing
         alike = d
         if count > 0:
@@ -129,6 +149,10 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
                 tail += slots[base + S_TAIL[which] + b]
             slots[base + S_TAIL[which] + bin_] += 1
             bits = min(bits, everything - log2(2 * tail + 1))
+        lately = bits
+        if count == 0:
+            known = d - i64(slots[base + S_KNOWN[which]])
+            lately = log2(2 * (n - i64(slots[base + S_SINCE])) + 2) - log2(2 * known + 1)
     if count == 0:
         slots[base + S_DISTINCT[which]] += 1
         # an identifier's symbols are mostly new: only one in 8, chosen by its hash, takes room in the table
@@ -145,12 +169,28 @@ def cost(head: Longs, slots: Ints, symbols: Longs, row: int, which: int, symbol:
             slots[base + S_MASS[which] + before] -= count
             slots[base + S_MASS[which] + before + 1] += count + 1
         symbols[at] += 1
-    return bits
+    return bits, count, lately
+
+
+@inner
+def learn_slot(slots: Ints, base: int) -> None:
+    """One more event of a slot, after its symbols."""
+    n = i64(slots[base + S_N]) + 1
+    slots[base + S_N] = n
+    if n & (n - 1) == 0:
+        slots[base + S_SINCE] = slots[base + S_SINCE_NEXT]
+        slots[base + S_SINCE_NEXT] = n
+        for which in range(2):
+            slots[base + S_KNOWN[which]] = slots[base + S_KNOWN_NEXT[which]]
+            slots[base + S_KNOWN_NEXT[which]] = slots[base + S_DISTINCT[which]]
 
 
 @inner
 def moves_like_series(slots: Ints, base: int, value: int) -> bool:
-    """Learn a number (2^16 * log2) in its slot; whether it changes in half its steps, by no more than it lies from its mean."""
+    """Learn a number (2^16 * log2) in its slot; whether it changes in half its steps, by at most 3/4 of what it lies from its mean.
+
+    Independent values step at least as far as they lie from their mean, whatever their distribution.
+    """
     n = i64(slots[base + S_NUMBERS])
     moves = False
     v = value >> 8
@@ -161,7 +201,7 @@ def moves_like_series(slots: Ints, base: int, value: int) -> bool:
         moves = (
             n >= SLOT_WARM
             and 2 * i64(slots[base + S_CHANGES]) >= 1 << 16
-            and slots[base + S_STEPS] <= slots[base + S_DISTANCE]
+            and 4 * i64(slots[base + S_STEPS]) <= 3 * i64(slots[base + S_DISTANCE])
         )
         slots[base + S_STEPS] += ((step << 6) - i64(slots[base + S_STEPS])) >> 6
         slots[base + S_DISTANCE] += ((distance << 6) - i64(slots[base + S_DISTANCE])) >> 6
@@ -176,33 +216,72 @@ def moves_like_series(slots: Ints, base: int, value: int) -> bool:
 
 
 @inner
-def score_novelty(head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs, costs: Longs) -> tuple[int, int]:
-    """(breadth, slot) evidence in bits, 2^-16; costs[i] gets the bits of row i, costs[-2:] those of template and field set."""
+def plant(head: Longs, slots: Ints, symbols: Longs, row: int, symbol: int, count: int) -> None:
+    """Begin a slot with `count` events that all held one raw symbol."""
+    base = row * SLOT_COLUMNS
+    cost(head, slots, symbols, row, 0, symbol)
+    slots[base + S_N] = count
+    slots[base + S_MASS[0]] -= 1
+    slots[base + S_MASS[0] + octave(count)] += count
+    key = mix(mix(i64(slots[base + S_KEY]), symbol), 1)
+    first = (key & (len(symbols) // SET - 1)) * SET
+    tag = (key >> 2) | (1 << 30)
+    for j in range(first, first + SET):
+        if symbols[j] >> COUNT_BITS == tag:
+            symbols[j] = (tag << COUNT_BITS) | count
+
+
+@inner
+def score_novelty(
+    head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs, costs: Longs, joined: Longs, fresh: Longs
+) -> tuple[int, int, int, int, int]:
+    """(template, largest slot less its look-elsewhere bits, structure, symbols that join, bound) in bits, 2^-16; pairs come after.
+
+    Bound: no p-value from these is below 2^-bound. The j-th largest of k bits as lately, less log2(k / j), holds however slots
+    depend on each other (Rueger, 1978); the largest over j, the template's and the structure's.
+
+    costs[i] gets the bits of row i, costs[-2:] those of template and structure; `joined` the symbols of slots with few of them.
+    """
     row = find_slot(head, slots, KEY_TEMPLATE)
-    template = cost(head, slots, symbols, row, 0, c[C_TEMPLATE])
-    slots[row * SLOT_COLUMNS + S_N] += 1
+    template, _, new_template = cost(head, slots, symbols, row, 0, c[C_TEMPLATE])
+    learn_slot(slots, row * SLOT_COLUMNS)
     row = find_slot(head, slots, KEY_STRUCTURE)
-    structure = cost(head, slots, symbols, row, 0, c[C_STRUCTURE] ^ c[C_JSON])
-    slots[row * SLOT_COLUMNS + S_N] += 1
+    structure, _, new_structure = cost(head, slots, symbols, row, 0, c[C_STRUCTURE] ^ c[C_JSON])
+    learn_slot(slots, row * SLOT_COLUMNS)
     n = c[C_TOKENS]
     total = i64(0)
     largest = i64(0)
     fields = i64(0)
     in_field = i64(0)
-    field = i64(0)
-    counted = 0
+    field = i64(-1)
+    joins = 0
     for i in range(n):
         row = find_slot(head, slots, tok[i, T_SLOT] | 8)
         base = row * SLOT_COLUMNS
-        bits = max(
-            cost(head, slots, symbols, row, 0, tok[i, T_RAW]), cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
-        )
-        slots[base + S_N] += 1
-        if tok[i, T_NUMBER] != NO_NUMBER:
+        events = i64(slots[base + S_N])
+        different = i64(slots[base + S_DISTINCT[0]])
+        alike = i64(slots[base + S_DISTINCT[1]])
+        of_raw, seen_raw, new_raw = cost(head, slots, symbols, row, 0, tok[i, T_RAW])
+        of_coarse, seen_coarse, new_coarse = cost(head, slots, symbols, row, 1, tok[i, T_COARSE])
+        learn_slot(slots, base)
+        bits = max(of_raw, of_coarse)
+        if tok[i, T_NUMBER] > NO_NUMBER:
             moves = moves_like_series(slots, base, tok[i, T_NUMBER])
-            if c[C_HAS_TEXT] and not moves:
-                bits = i64(0)
+            tok[i, T_MOVES] = 1 if moves else 0
+            if (
+                moves or c[C_HAS_TEXT] or is_metric(head)
+            ):  # number.py has what moves; counters and sizes would drown all
+                costs[i] = 0
+                continue
+        if joins < MOST_JOINED and events >= PAIR_WARM and 4 * min(different, alike) < events:
+            raw = 4 * different < events
+            joined[joins, J_SYMBOL] = mix(tok[i, T_SLOT], tok[i, T_RAW] if raw else tok[i, T_COARSE] ^ 1)
+            joined[joins, J_SLOT] = tok[i, T_SLOT]
+            joined[joins, J_COUNT] = seen_raw if raw else seen_coarse
+            joined[joins, J_ROW] = i
+            joins += 1
         costs[i] = bits
+        fresh[min(max(new_raw, new_coarse) >> 14, FRESH_BINS - 1)] += 1
         if tok[i, T_FIELD] != field:
             fields += in_field
             in_field = i64(0)
@@ -210,14 +289,26 @@ def score_novelty(head: Longs, slots: Ints, symbols: Longs, tok: Longs, c: Longs
         in_field = max(in_field, bits)
         largest = max(largest, bits)
         total += bits
-        counted += 1
     fields += in_field
+    bound = max(new_template, new_structure)
+    reached = i64(0)
+    for b in range(FRESH_BINS - 1, 0, -1):
+        if fresh[b] > 0:
+            reached += fresh[b]
+            fresh[b] = 0
+            bound = max(bound, ((b + 1) << 14) - log2(n) + log2(reached))
+    fresh[0] = 0
     costs[len(costs) - 2] = template
     costs[len(costs) - 1] = structure
-    breadth = template
-    if counted:
-        breadth += 4 * fields // max(c[C_FIELDS], 1) + 4 * total // counted
-    return breadth, largest + 3 * structure
+    if n == 0:
+        return template, i64(0), structure, joins, bound
+    return (
+        template + fields // c[C_FIELDS] + total // n,
+        max(largest - log2(n), i64(0)),
+        structure,
+        joins,
+        bound,
+    )
 
 
 @inner

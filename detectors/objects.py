@@ -15,7 +15,9 @@ from detectors.layout import (
     NO_NUMBER,
     T_COARSE,
     T_END,
+    T_EXPONENT,
     T_FIELD,
+    T_MANTISSA,
     T_NUMBER,
     T_RAW,
     T_SLOT,
@@ -28,10 +30,10 @@ TENS = 217706  # round(2^16 * log2 10)
 
 
 @inner
-def read_number(body: Bytes, start: int, end: int) -> tuple[int, int]:
-    """(what, value): JSON number in body[start:end] as sign * 2^16 * log2(1 + 1000 |v|), and the small integer it is or -1.
+def read_number(body: Bytes, start: int, end: int) -> tuple[int, int, int, int]:
+    """JSON number in body[start:end]: sign * 2^16 * log2(1 + 1000 |v|), the small integer it is or -1, mantissa, exponent.
 
-    Integers only; 18 leading digits count. The value saturates at exponents beyond 400.
+    Integers only; v = mantissa * 10^exponent but for what is beyond 18 leading digits. Exponents saturate at 400.
     """
     i = start
     negative = 0
@@ -77,12 +79,16 @@ def read_number(body: Bytes, start: int, end: int) -> tuple[int, int]:
         exponent += sign * power
     exponent += dropped
     if mantissa == 0:
-        return i64(0), i64(0) if small else i64(-1)
+        return i64(0), i64(0) if small else i64(-1), i64(0), i64(0)
     value = log2(mantissa) + min(max(exponent + 3, -400), 400) * TENS
     if value <= 0:
         value = i64(0)
     is_small = small == 1 and negative == 0 and mantissa < 1024
-    return (-value if negative else value), (mantissa if is_small else i64(-1))
+    exponent = min(max(exponent, -400), 400)
+    small_value = mantissa if is_small else i64(-1)
+    if negative:
+        return -value, small_value, -mantissa, i64(exponent)
+    return value, small_value, mantissa, i64(exponent)
 
 
 @inner
@@ -94,8 +100,10 @@ def add_value(body: Bytes, start: int, end: int, path: int, kind: int, tok: Long
     coarse = raw
     number = i64(NO_NUMBER)
     small = i64(0)
+    mantissa = i64(0)
+    exponent = i64(0)
     if kind == 1:
-        number, small = read_number(body, start, end)
+        number, small, mantissa, exponent = read_number(body, start, end)
         coarse = mix(SEED, ((number >> 15) & 0xFFFFF) + (1 << 21))
         c[C_TEMPLATE] = (c[C_TEMPLATE] + mix(path, 11)) & MASK
     else:
@@ -110,6 +118,8 @@ def add_value(body: Bytes, start: int, end: int, path: int, kind: int, tok: Long
         tok[row, T_START] = start
         tok[row, T_END] = end
         tok[row, T_FIELD] = c[C_FIELDS]
+        tok[row, T_MANTISSA] = mantissa
+        tok[row, T_EXPONENT] = exponent
         c[C_TOKENS] = row + 1
         if small >= 0:
             add_burst(burst, c, mix(path, raw), row, -1)
@@ -119,14 +129,14 @@ def add_value(body: Bytes, start: int, end: int, path: int, kind: int, tok: Long
 
 
 @inner
-def add_string(body: Bytes, start: int, end: int, path: int, tok: Longs, burst: Longs, c: Longs) -> None:
+def add_string(body: Bytes, start: int, end: int, path: int, tok: Longs, lines: Longs, burst: Longs, c: Longs) -> None:
     """A string of JSON: its words as rows, the whole of it as one token of the burst channel."""
     raw = i64(SEED)
     for i in range(start, end):
         raw = ((raw ^ i64(body[i])) * 16777619) & MASK
     row = c[C_TOKENS]
     add_burst(burst, c, mix(path, raw), row if row < MAX_TOKENS else -1, -1)
-    template = scan_words(body, start, end, path, c[C_FIELDS], 0, tok, burst, c)
+    template = scan_words(body, start, end, path, c[C_FIELDS], 0, tok, lines, burst, c)
     c[C_TEMPLATE] = (c[C_TEMPLATE] + mix(path, template)) & MASK
     c[C_STRUCTURE] = (c[C_STRUCTURE] + mix(path, 30)) & MASK
     c[C_FIELDS] += 1
@@ -174,7 +184,7 @@ def ignored(body: Bytes, start: int, end: int) -> bool:
 
 
 @inner
-def scan_json(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: Longs) -> bool:
+def scan_json(body: Bytes, start: int, end: int, tok: Longs, lines: Longs, burst: Longs, c: Longs) -> bool:
     """Rows of the JSON object body[start:end]; False where it is not one (or deeper than 32): then it is text."""
     path_of = np.zeros(MAX_DEPTH + 1, np.int64)
     array_at = np.zeros(MAX_DEPTH + 1, np.int64)
@@ -216,7 +226,7 @@ def scan_json(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: Lo
                 if stop < 0:
                     return False
                 if skip_from < 0:
-                    add_string(body, i + 1, stop, path, tok, burst, c)
+                    add_string(body, i + 1, stop, path, tok, lines, burst, c)
                 i = stop + 1
             else:
                 stop = i

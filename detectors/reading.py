@@ -7,7 +7,7 @@ from detectors.tokens import SEED, add_burst, mix, scan_words
 
 
 @inner
-def read_event(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: Longs) -> None:
+def read_event(body: Bytes, start: int, end: int, tok: Longs, lines: Longs, burst: Longs, c: Longs) -> None:
     """Fill rows, burst tokens and counts of one event, JSON if it is a JSON object, else text."""
     for k in range(len(c)):
         c[k] = 0
@@ -15,13 +15,13 @@ def read_event(body: Bytes, start: int, end: int, tok: Longs, burst: Longs, c: L
     while i < end and body[i] <= 32:
         i += 1
     if i < end and body[i] == 123:
-        if scan_json(body, i, end, tok, burst, c):
+        if scan_json(body, i, end, tok, lines, burst, c):
             c[C_JSON] = 1
             add_burst(burst, c, mix(c[C_TEMPLATE], 5), -1, -1)
             return
         for k in range(len(c)):
             c[k] = 0
-    c[C_TEMPLATE] = scan_words(body, start, end, SEED, 0, 1, tok, burst, c)
+    c[C_TEMPLATE] = scan_words(body, start, end, SEED, 0, 1, tok, lines, burst, c)
     c[C_FIELDS] = 1
     c[C_HAS_TEXT] = 1
     add_burst(burst, c, mix(c[C_TEMPLATE], 5), -1, -1)

@@ -1,18 +1,25 @@
-"""Kernel of the conformal p-value: rank among the last 4,096 scores of a reference that lags and takes one score an episode.
+"""Kernel of the conformal p-value: rank among the last 4,096 scores of a reference that lags and takes one score an episode (its start's largest).
 
 p = (1 + number at least as large) / (n + 1). Below rank 10 a Pareto tail of 1 + score, fitted at learning points on the
 largest 1/32 of the reference with an upper bound (mean excess times 1 + 2 / sqrt k), marked as extrapolated.
 """
 
+import numpy as np
+
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     EXACT_RANK,
+    GROUPS,
+    H_LOOKED,
+    H_LOOKS,
+    H_LOW,
     H_PENDING,
     H_REF_AT,
     H_REF_N,
     H_TAIL_K,
     H_TAIL_MEAN,
     H_TAIL_Y,
+    LEARN_EVERY,
     LOG2_E,
     REFERENCE,
     SHOW_FROM,
@@ -24,6 +31,8 @@ from detectors.layout import (
 )
 from detectors.logs import log2
 
+ONE = 1 << 20  # log2(1 + 0) as `level` says it
+
 
 @inner
 def level(x: int) -> int:
@@ -32,93 +41,127 @@ def level(x: int) -> int:
 
 
 @inner
-def surprisal_of(head: Longs, reference: Ints, score: int) -> tuple[int, bool]:
-    """(-log2 p in 2^-16, whether the tail was extrapolated) of a score."""
-    n = head[H_REF_N]
+def below(sorted_: Ints, n: int, score: int) -> int:
+    """How many of the first `n` of a sorted array are below `score`."""
     low = i64(0)
     high = n
     while low < high:
         middle = (low + high) >> 1
-        if reference[REFERENCE + middle] < score:
+        if sorted_[middle] < score:
             low = middle + 1
         else:
             high = middle
-    rank = 1 + n - low
+    return low
+
+
+@inner
+def surprisal_of(head: Longs, reference: Ints, group: int, score: int) -> tuple[int, bool]:
+    """(-log2 p in 2^-16, whether the tail was extrapolated) of a group's score."""
+    n = head[H_REF_N]
+    rank = 1 + n - below(reference[group, REFERENCE : 2 * REFERENCE], n, score)
     exact = log2(n + 1) - log2(rank)
     if rank >= EXACT_RANK or n < SHOW_FROM:
         return exact, False
     least = log2(n + 1) - log2(EXACT_RANK)
-    over = level(score) - head[H_TAIL_Y]
+    over = level(score) - head[H_TAIL_Y + group]
     fitted = log2(n) - log2(head[H_TAIL_K])
     if over > 0:
-        fitted += over * LOG2_E // head[H_TAIL_MEAN]
+        fitted += over * LOG2_E // head[H_TAIL_MEAN + group]
     return min(max(fitted, least), log2(n) + TAIL_BEYOND), True
 
 
 @inner
-def wait(head: Longs, reference: Ints, score: int) -> None:
-    """A score joins the reference at the next learning point."""
-    reference[2 * REFERENCE + head[H_PENDING]] = score
+def wait(head: Longs, reference: Ints, scores: Longs) -> None:
+    """An event's scores, one a group, join the reference at the next learning point."""
+    for group in range(GROUPS):
+        reference[group, 2 * REFERENCE + head[H_PENDING]] = scores[group]
     head[H_PENDING] += 1
 
 
 @inner
 def learn_reference(head: Longs, reference: Ints) -> None:
-    """A learning point: waiting scores replace the oldest, and the tail is fitted anew."""
+    """A learning point: waiting scores replace the oldest, and the tails are fitted anew."""
     waiting = head[H_PENDING]
     if waiting == 0:
         return
     n = head[H_REF_N]
-    for i in range(waiting):
-        score = i64(reference[2 * REFERENCE + i])
-        slot = head[H_REF_AT]
-        if n == REFERENCE:
-            gone = i64(reference[slot])
-            low = i64(0)
-            high = n
-            while low < high:
-                middle = (low + high) >> 1
-                if reference[REFERENCE + middle] < gone:
-                    low = middle + 1
-                else:
-                    high = middle
-            at = REFERENCE + low
-        else:
-            at = REFERENCE + n
-            n += 1
-        last = REFERENCE + n - 1
-        while at > REFERENCE and reference[at - 1] > score:
-            reference[at] = reference[at - 1]
-            at -= 1
-        while at < last and reference[at + 1] < score:
-            reference[at] = reference[at + 1]
-            at += 1
-        reference[at] = score
-        reference[slot] = score
-        head[H_REF_AT] = (slot + 1) & (REFERENCE - 1)
-    head[H_REF_N] = n
+    for group in range(GROUPS):
+        replace(reference[group], n, head[H_REF_AT], waiting)
+    head[H_REF_AT] = (head[H_REF_AT] + waiting) & (REFERENCE - 1)
+    head[H_REF_N] = min(n + waiting, REFERENCE)
     head[H_PENDING] = 0
-    fit_tail(head, reference, n)
+    live = 0
+    for group in range(GROUPS):
+        fit_tail(head, reference[group], group, head[H_REF_N])
+        if head[H_TAIL_Y + group] > ONE:
+            live += 1
+    # how often the smallest of them was below 1/100, learned with the prior that it is as often as an exact one is
+    share = log2(100 * (head[H_LOW] + 10)) - log2(head[H_LOOKED] + 1000)
+    head[H_LOOKS] = min(max(share, i64(0)), log2(max(live, 1)))
 
 
 @inner
-def fit_tail(head: Longs, reference: Ints, n: int) -> None:
+def replace(scores: Ints, n: int, at: int, waiting: int) -> None:
+    """Put `waiting` scores into the ring from `at` on, and into its sorted copy, by one merge."""
+    gone = max(n + waiting - REFERENCE, 0)
+    leave = np.empty(LEARN_EVERY, np.int32)
+    enter = np.empty(LEARN_EVERY, np.int32)
+    for i in range(waiting):
+        slot = (at + i) & (REFERENCE - 1)
+        if i >= waiting - gone:
+            insert(leave, i - waiting + gone, scores[slot])
+        scores[slot] = scores[2 * REFERENCE + i]
+        insert(enter, i, scores[slot])
+    kept = np.empty(REFERENCE, np.int32)
+    size = 0
+    out = 0
+    into = 0
+    for i in range(n):
+        score = scores[REFERENCE + i]
+        if out < gone and leave[out] == score:
+            out += 1
+            continue
+        while into < waiting and enter[into] <= score:
+            kept[size] = enter[into]
+            size += 1
+            into += 1
+        kept[size] = score
+        size += 1
+    while into < waiting:
+        kept[size] = enter[into]
+        size += 1
+        into += 1
+    for i in range(size):
+        scores[REFERENCE + i] = kept[i]
+
+
+@inner
+def insert(sorted_: Ints, n: int, score: int) -> None:
+    """Insert a score among the first `n` of a sorted array."""
+    while n > 0 and sorted_[n - 1] > score:
+        sorted_[n] = sorted_[n - 1]
+        n -= 1
+    sorted_[n] = score
+
+
+@inner
+def fit_tail(head: Longs, scores: Ints, group: int, n: int) -> None:
     """Threshold and mean excess of log2(1 + score) over the largest 1/32 (at least 16), with its prior and upper bound."""
     k = max(n // TAIL_SHARE, min(TAIL_LEAST, n >> 1))
     if k == 0:
         return
-    threshold = level(i64(reference[REFERENCE + n - k]))
+    threshold = level(i64(scores[REFERENCE + n - k]))
     excess = i64(0)
     censored = k // 8
     for i in range(n - k, n):
-        excess += level(i64(reference[REFERENCE + min(i, n - censored - 1)])) - threshold
+        excess += level(i64(scores[REFERENCE + min(i, n - censored - 1)])) - threshold
     mean = (excess + TAIL_PRIOR * TAIL_PRIOR_MEAN) // (k - censored + TAIL_PRIOR)
     root = i64(1)
     while (root + 1) * (root + 1) <= (k << 8):
         root += 1
     head[H_TAIL_K] = k
-    head[H_TAIL_Y] = threshold
-    head[H_TAIL_MEAN] = mean + 16 * mean // root
+    head[H_TAIL_Y + group] = threshold
+    head[H_TAIL_MEAN + group] = mean + 16 * mean // root
 
 
 @inner

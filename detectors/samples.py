@@ -24,29 +24,43 @@ from detectors.layout import (
     H_LONG,
     H_OPEN,
     H_PEAK_SIZE,
+    H_SESSIONS,
     H_SIZES,
     H_WINDOW_N,
     IN_MASKS,
     IN_SHIFTS,
+    IS_STRUCTURE,
+    KINDS,
+    LINE_END,
+    LINE_START,
     LONG_SHIFT,
     MAX_TOKENS,
     PEAK_BYTES,
     S_DISTINCT,
     S_N,
     SAMPLE,
+    SESSION_BITS,
+    SESSION_ORDER,
     SLOT_COLUMNS,
     T_END,
     T_FIELD,
+    T_NUMBER,
     T_SLOT,
     T_START,
     V_BEFORE,
     V_BEFORE_OF,
     V_BITS,
+    V_BURST,
     V_CHANNEL,
     V_END,
+    V_FORM,
+    V_MISSING,
     V_OF,
+    V_ORDER,
+    V_PAIR,
     V_SEEN,
     V_START,
+    V_VALUE,
     WINDOW_SAMPLES,
 )
 from detectors.logs import log2
@@ -140,14 +154,67 @@ def note_burst(
             while last + 1 < c[C_TOKENS] and tok[last + 1, T_FIELD] == tok[first, T_FIELD]:
                 last += 1
         bucket = burst[leading, 0]
-        note(head, 0, 0, tok[first, T_START] - start, min(tok[last, T_END] - start, size), bursting[1], 0, events)
+        note(head, 0, V_BURST, tok[first, T_START] - start, min(tok[last, T_END] - start, size), bursting[1], 0, events)
     else:
         bucket = burst[max(form, 0), 0]
-        note(head, 0, 0, -1, -1, bursting[1], 0, events)
+        note(head, 0, V_BURST, -1, -1, bursting[1], 0, events)
     at = H_EVIDENCE
     head[at + V_SEEN] = (buckets[bucket, 0] >> IN_SHIFTS[w]) & IN_MASKS[w]
     head[at + V_BEFORE] = (buckets[bucket, 0] >> LONG_SHIFT) - ((buckets[bucket, 1] >> IN_SHIFTS[w]) & IN_MASKS[w])
     head[at + V_BEFORE_OF] = outside
+
+
+@inner
+def note_pair(head: Longs, at: int, tok: Longs, start: int, size: int, pairing: Longs) -> bool:
+    """The two words that never came together: the second one's place in V_SEEN and V_OF, their counts in V_BEFORE and V_BEFORE_OF."""
+    a = pairing[0]
+    b = pairing[1]
+    if pairing[4] < BIT or max(tok[a, T_END], tok[b, T_END]) - start > size:
+        return False
+    note(
+        head,
+        at,
+        V_PAIR,
+        tok[a, T_START] - start,
+        tok[a, T_END] - start,
+        pairing[4],
+        tok[b, T_START] - start,
+        tok[b, T_END] - start,
+    )
+    head[H_EVIDENCE + at * EVIDENCE_COLUMNS + V_BEFORE] = pairing[2]
+    head[H_EVIDENCE + at * EVIDENCE_COLUMNS + V_BEFORE_OF] = pairing[3]
+    return True
+
+
+@inner
+def note_session(head: Longs, at: int, kinds: Longs, lines: Longs, start: int, size: int, session: Longs) -> int:
+    """What leads a session: the kind that is missing or comes often (its number in V_SEEN), the line out of order; how many rows."""
+    n = at
+    for which in range(SESSION_BITS):
+        k = session[which]
+        bits = session[which + SESSION_BITS]
+        if k < 0 or bits < 2 * BIT:
+            continue
+        if which == SESSION_ORDER:
+            if lines[k, LINE_START] - start >= size:
+                continue
+            note(
+                head,
+                n,
+                V_ORDER,
+                lines[k, LINE_START] - start,
+                min(lines[k, LINE_END] - start, size),
+                bits,
+                0,
+                head[H_SESSIONS],
+            )
+        else:
+            note(head, n, V_MISSING + which, -1, -1, bits, k, head[H_SESSIONS])
+            base = H_EVIDENCE + n * EVIDENCE_COLUMNS
+            head[base + V_BEFORE] = kinds[KINDS + k]
+            head[base + V_BEFORE_OF] = kinds[2 * KINDS + k]
+        n += 1
+    return n
 
 
 @inner
@@ -164,8 +231,12 @@ def keep_peak(
     c: Longs,
     costs: Longs,
     bursting: Longs,
+    pairing: Longs,
+    kinds: Longs,
+    lines: Longs,
+    session: Longs,
 ) -> None:
-    """Keep the episode's strongest event and its evidence: the bursting words, then the most surprising slots."""
+    """Keep the episode's strongest event and its evidence: bursting words, form, session, pair, then the most surprising slots."""
     size = min(end - start, PEAK_BYTES)
     at = (BASELINE_SAMPLES + WINDOW_SAMPLES) * SAMPLE
     for i in range(size):
@@ -177,8 +248,11 @@ def keep_peak(
         n += 1
     for k in range(2):
         if costs[len(costs) - 2 + k] >= 2 << 16:
-            note(head, n, 1, -1 - k, -1 - k, costs[len(costs) - 2 + k], 0, head[H_EVENTS])
+            note(head, n, V_FORM, -1 - k, -1 - k, costs[len(costs) - 2 + k], 0, head[H_EVENTS])
             n += 1
+    n = note_session(head, n, kinds, lines, start, size, session)
+    if note_pair(head, n, tok, start, size, pairing):
+        n += 1
     while n < EVIDENCE:
         best = -1
         for i in range(c[C_TOKENS]):
@@ -190,7 +264,7 @@ def keep_peak(
         note(
             head,
             n,
-            2,
+            V_FORM if tok[best, T_NUMBER] == IS_STRUCTURE else V_VALUE,
             tok[best, T_START] - start,
             tok[best, T_END] - start,
             costs[best],

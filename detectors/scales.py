@@ -14,11 +14,11 @@ from detectors.layout import (
     H_FREE_UNTIL,
     H_HISTOGRAM,
     H_SCALE,
-    Q_BREADTH,
     Q_MEDIAN,
     Q_N,
     Q_SCALE,
     Q_SKIPPED,
+    Q_TEMPLATE,
     SCALE_COLUMNS,
     SCALE_PRIOR,
     SCALES,
@@ -27,22 +27,22 @@ from detectors.layout import (
 from detectors.logs import log2
 from detectors.tables import POWERS
 
-PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 24, 32)
-"""Prior scale of each column, bits: 4 a window's event for burst; 24 and 32 for the two groups of novelty."""
+PRIORS = (4 * WINDOWS[0], 4 * WINDOWS[1], 4 * WINDOWS[2], 8, 8, 24, 8)
+"""Prior scale of each column, bits: 4 a window's event for burst; 8 for novelty and numbers; 24 for the five views of a session."""
 
 
 @inner
 def bin_of(q: int, x: int) -> int:
     """Bin of x (2^-16 bit): eighths of an octave of 1 + x for burst, sixteenths for novelty."""
     y = log2(x + 65536) - (16 << 16)
-    b = y >> 13 if q < Q_BREADTH else y >> 12
+    b = y >> 13 if q < Q_TEMPLATE else y >> 12
     return min(b, BINS - 1)
 
 
 @inner
 def value_of(q: int, b: int) -> int:
     """The middle of a bin, 2^-16 bit."""
-    j = 4 * b + 2 if q < Q_BREADTH else 2 * b + 1
+    j = 4 * b + 2 if q < Q_TEMPLATE else 2 * b + 1
     return i64((POWERS[j & 31] << (j >> 5)) - 65536)
 
 
@@ -81,7 +81,7 @@ def rescale(head: Longs) -> None:
             head[at + Q_SCALE] = prior
             continue
         half = (n + 1) >> 1
-        high = n - n // 10 if q < Q_BREADTH else n - n // 64
+        high = n - n // 10 if q < Q_TEMPLATE else n - n // 64
         seen = i64(0)
         median = i64(-1)
         quantile = i64(-1)
@@ -94,6 +94,13 @@ def rescale(head: Longs) -> None:
                 break
         weight = n + SCALE_PRIOR
         spread = (SCALE_PRIOR * prior + n * (quantile - median)) // weight
-        floor = prior // 20 if q < Q_BREADTH else prior >> 2
+        floor = prior // 20 if q < Q_TEMPLATE else prior >> 1
         head[at + Q_MEDIAN] = median * n // weight
         head[at + Q_SCALE] = max(floor, spread)
+
+
+@inner
+def steepened(z: int) -> int:
+    """2 z^3, 2^-16: single events that are a little beyond the usual stay below bursts, those far beyond pass them."""
+    cube = min(z, i64(1) << 24) >> 4
+    return i64(((cube * cube) >> 12) * cube >> 7)

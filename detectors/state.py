@@ -10,12 +10,22 @@ from numpy.typing import NDArray
 from detectors import layout as at
 from detectors.kernel import grow, reindex
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
-_NAMES = ("head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids")
-_SAVED = ("<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8")
+_NAMES = (
+    "head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids",
+    "numbers", "histograms", "seen", "partners", "tails", "kinds", "texts", "timing",
+)  # fmt: skip
+_SAVED = (
+    "<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8",
+    "<i8", "<i4", "<i8", "<u1", "<u2", "<i8", "<u1", "<i8",
+)  # fmt: skip
+_SLOTS = (64, 128, 256, 512)
+_SYMBOLS = (1024, 4096, 16384)
+_PAIRS = (512, 2048, 8192)
+"""Sizes of the tables that grow, as `make_room` makes them."""
 
 
 class StateError(ValueError):
@@ -24,7 +34,7 @@ class StateError(ValueError):
 
 @dataclass
 class State:
-    """What is known of one stream. `score` updates it in place; at most 700 KiB, about 200 KiB for a little-used stream."""
+    """What is known of one stream. `score` updates it in place; at most 1 MiB, about 350 KiB for a little-used stream."""
 
     head: NDArray[np.int64]
     buckets: NDArray[np.int64]
@@ -35,15 +45,26 @@ class State:
     symbols: NDArray[np.int64]
     reference: NDArray[np.int32]
     samples: NDArray[np.uint8]
+    numbers: NDArray[np.int64]
+    histograms: NDArray[np.int32]
     ids: NDArray[np.int64]
     index: NDArray[np.int16]
+    seen: NDArray[np.int64]
+    partners: NDArray[np.uint8]
+    tails: NDArray[np.uint16]
+    kinds: NDArray[np.int64]
+    texts: NDArray[np.uint8]
+    timing: NDArray[np.int64]
     first_event: bytes = b""
+    last_event: bytes = b""
 
 
 def new_state() -> State:
     """The state of a stream that was never seen."""
     head = np.zeros(at.HEAD, np.int64)
     head[at.H_OPENED_AT] = -1
+    head[at.H_SCORED_AT] = -1
+    head[at.H_DUE] = at.NEVER
     return State(
         head,
         np.zeros((at.BUCKETS, 2), np.int64),
@@ -52,10 +73,18 @@ def new_state() -> State:
         np.zeros(at.RING, np.uint16),
         np.zeros(at.SLOTS_FIRST * at.SLOT_COLUMNS, np.int32),
         np.zeros(at.SYMBOLS_FIRST, np.int64),
-        np.zeros(2 * at.REFERENCE + at.LEARN_EVERY, np.int32),
+        np.zeros((at.GROUPS, 2 * at.REFERENCE + at.LEARN_EVERY), np.int32),
         np.zeros((at.BASELINE_SAMPLES + at.WINDOW_SAMPLES) * at.SAMPLE + at.PEAK_BYTES, np.uint8),
+        np.zeros((at.FIELDS, at.N_COLUMNS), np.int64),
+        np.zeros((at.FIELDS, at.HISTOGRAM), np.int32),
         np.zeros(0, np.int64),
         np.zeros(0, np.int16),
+        np.zeros(2 * at.FILTER_FIRST, np.int64),
+        np.zeros(at.PARTNERS, np.uint8),
+        np.zeros(at.PAIR_ROWS * at.PAIR_COLUMNS, np.uint16),
+        np.zeros(3 * at.KINDS, np.int64),
+        np.zeros(at.KINDS * at.KIND_TEXT, np.uint8),
+        np.zeros(at.TIMING, np.int64),
     )
 
 
@@ -69,7 +98,7 @@ def dump(state: State) -> bytes:
 
 
 def dump_raw(state: State) -> bytes:
-    """The state before compression: each array and the open episode's first event, with their lengths."""
+    """The state before compression: each array, the open episode's first event and the stream's last, with their lengths."""
     n = int(state.head[at.H_REF_N])
     parts: list[bytes] = []
     for name, kind in zip(_NAMES, _SAVED, strict=True):
@@ -79,14 +108,17 @@ def dump_raw(state: State) -> bytes:
         elif name == "contexts":
             values = values.T  # like beside like compresses better
         elif name == "reference":
-            values = np.concatenate((values[:n], values[2 * at.REFERENCE :]))  # its sorted half is made again
+            values = np.concatenate(
+                (values[:, :n], values[:, 2 * at.REFERENCE :]), axis=1
+            )  # its sorted half is made again
         elif name == "symbols":
             values = np.stack(((values >> at.COUNT_BITS).astype("<i4"), (values & at.COUNT_MASK).astype("<i4")))
         elif name == "ids":
             values = values[: int(state.head[at.H_IDS])]
         data = np.ascontiguousarray(values, kind).tobytes()
         parts += (struct.pack("<I", len(data)), data)
-    parts += (struct.pack("<I", len(state.first_event)), state.first_event)
+    for reference in (state.first_event, state.last_event):
+        parts += (struct.pack("<I", len(reference)), reference)
     return b"".join(parts)
 
 
@@ -106,7 +138,7 @@ def load(data: bytes) -> State:
 def _parse(raw: bytes) -> State:
     fields: list[bytes] = []
     place = 0
-    for _ in range(len(_NAMES) + 1):
+    for _ in range(len(_NAMES) + 2):
         (size,) = struct.unpack_from("<I", raw, place)
         fields.append(raw[place + 4 : place + 4 + size])
         if len(fields[-1]) != size:
@@ -114,34 +146,51 @@ def _parse(raw: bytes) -> State:
         place += 4 + size
     if place != len(raw):
         raise ValueError("it has bytes left over")
+    saved = {name: np.frombuffer(data, kind) for name, kind, data in zip(_NAMES, _SAVED, fields, strict=False)}
     state = new_state()
-    head = np.frombuffer(fields[0], "<i8")
+    head = saved["head"]
     if len(head) != at.HEAD:
         raise ValueError("its head has another size")
-    state.head[:] = head
-    state.buckets[:, :] = np.frombuffer(fields[1], "<i8").reshape(2, at.BUCKETS).T
-    state.contexts[:, :] = np.frombuffer(fields[2], "<i8").reshape(2, at.CONTEXTS).T
-    state.places[:] = np.frombuffer(fields[3], "<i4")
-    state.ring[:] = np.frombuffer(fields[4], "<u2")
-    state.slots = np.frombuffer(fields[5], "<i4").astype(np.int32)
-    symbols = np.frombuffer(fields[6], "<i4").reshape(2, -1).astype(np.int64)
+    for name in (
+        "head",
+        "places",
+        "ring",
+        "samples",
+        "numbers",
+        "histograms",
+        "partners",
+        "tails",
+        "kinds",
+        "texts",
+        "timing",
+    ):
+        array = getattr(state, name)
+        array[...] = saved[name].reshape(array.shape)
+    state.buckets[:, :] = saved["buckets"].reshape(2, at.BUCKETS).T
+    state.contexts[:, :] = saved["contexts"].reshape(2, at.CONTEXTS).T
+    state.slots = saved["slots"].astype(np.int32)
+    symbols = saved["symbols"].reshape(2, -1).astype(np.int64)
     state.symbols = (symbols[0] << at.COUNT_BITS) | symbols[1]
-    n = int(head[at.H_REF_N])
-    reference = np.frombuffer(fields[7], "<i4")
-    state.reference[:n] = reference[:n]
-    state.reference[at.REFERENCE : at.REFERENCE + n] = np.sort(reference[:n])
-    state.reference[2 * at.REFERENCE :] = reference[n:]
-    state.samples[:] = np.frombuffer(fields[8], "<u1")
-    ids = np.frombuffer(fields[9], "<i8")
-    if len(state.slots) // at.SLOT_COLUMNS not in (64, 128, 256, 512) or len(state.symbols) not in (1024, 4096, 16384):
+    state.seen = saved["seen"].astype(np.int64)
+    if (
+        len(state.slots) // at.SLOT_COLUMNS not in _SLOTS
+        or len(state.symbols) not in _SYMBOLS
+        or len(state.seen) not in _PAIRS
+    ):
         raise ValueError("its tables have sizes that this release does not make")
+    n = int(head[at.H_REF_N])
+    reference = saved["reference"].reshape(at.GROUPS, -1)
+    state.reference[:, :n] = reference[:, :n]
+    state.reference[:, at.REFERENCE : at.REFERENCE + n] = np.sort(reference[:, :n])
+    state.reference[:, 2 * at.REFERENCE :] = reference[:, n:]
+    ids = saved["ids"]
     if len(ids) != head[at.H_IDS] or len(ids) > at.ID_RING:
         raise ValueError("its ring of ids does not fit its head")
     if len(ids):
         room_for_ids(state)
         state.ids[: len(ids)] = ids
         reindex(state.head, state.ids, state.index)
-    state.first_event = fields[10]
+    state.first_event, state.last_event = fields[-2:]
     return state
 
 
@@ -151,12 +200,15 @@ def room_for_ids(state: State) -> None:
     state.index = np.zeros(at.ID_INDEX, np.int16)
 
 
-def make_room(state: State, *, for_slots: bool) -> None:
-    """A larger table of slots or of symbols, because the next event may not fit."""
-    slots, symbols = state.slots, state.symbols
-    if for_slots:
+def make_room(state: State, reason: int) -> None:
+    """A larger table of slots, of symbols or of pairs (`reason` is the kernel's), because the next event may not fit."""
+    slots, symbols, seen = state.slots, state.symbols, state.seen
+    if reason == at.GROW_SLOTS:
         slots = np.zeros(2 * len(slots), np.int32)
-    else:
+    elif reason == at.GROW_SYMBOLS:
         symbols = np.zeros(4 * len(symbols), np.int64)
-    grow(state.slots, slots, state.symbols, symbols)
-    state.slots, state.symbols = slots, symbols
+    else:
+        seen = np.zeros(min(4 * len(seen), 2 * at.FILTER_MAX), np.int64)
+        state.head[at.H_PAIR_N] = 0
+    grow(state.slots, slots, state.symbols, symbols, state.seen, seen)
+    state.slots, state.symbols, state.seen = slots, symbols, seen

@@ -19,9 +19,9 @@ def named_event_id(organization_id: str, stream: str, producer_id: str) -> UUID:
     return uuid5(_EVENT, f"id/{organization_id}/{stream}/{producer_id}")
 
 
-def anomaly_id(organization_id: str, stream: str, event_id: UUID) -> UUID:
-    """Id of an anomaly, and of its usage record: of the first event of its internal episode."""
-    return uuid5(_ANOMALY, f"{organization_id}/{stream}/{event_id}")
+def anomaly_id(organization_id: str, stream: str, event_id: UUID, *, silence: bool = False) -> UUID:
+    """Id of an anomaly, and of its usage record: of the first event of its internal episode, or of the silence after an event."""
+    return uuid5(_ANOMALY, f"{organization_id}/{stream}/{event_id}" + ("/silence" if silence else ""))
 
 
 def scored_usage_id(topic_id: str, partition: int, frame: int, organization_id: str) -> UUID:

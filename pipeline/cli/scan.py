@@ -43,7 +43,7 @@ def scan(
     json
         Print one JSON object for each anomaly.
     scores
-        Print one JSON object for each event: score in bits, p_value, anomaly, episode.
+        Print one JSON object for each event: score in bits, peak (the score, 0 where it repeats), p_value, anomaly, episode.
     sensitivity
         From 0 (one false episode in a million events) to 1 (one in a hundred).
     window
@@ -146,6 +146,7 @@ def _score_lines(scored: "Scored") -> str:
     names = {s: dumps(s).decode()[1:-1] for s in set(scored.streams)}
     rows = zip(
         (scored.score / BIT).tolist(),
+        (scored.peak / BIT).tolist(),
         (2.0 ** (scored.surprisal / -BIT)).tolist(),
         scored.reported.tolist(),
         scored.episode.tolist(),
@@ -153,10 +154,10 @@ def _score_lines(scored: "Scored") -> str:
         strict=True,
     )
     return "".join(
-        f'{{"score":{score:.5f},"p_value":{p:.6g},"anomaly":true,"episode":"{names[stream]}/{episode}"}}\n'
+        f'{{"score":{score:.5f},"peak":{peak:.5f},"p_value":{p:.6g},"anomaly":true,"episode":"{names[stream]}/{episode}"}}\n'
         if reported
-        else f'{{"score":{score:.5f},"p_value":{p:.6g},"anomaly":false,"episode":null}}\n'
-        for score, p, reported, episode, stream in rows
+        else f'{{"score":{score:.5f},"peak":{peak:.5f},"p_value":{p:.6g},"anomaly":false,"episode":null}}\n'
+        for score, peak, p, reported, episode, stream in rows
     )
 
 

@@ -1,5 +1,6 @@
 """Flushes on their way: sent in order, acknowledged in full, and only then committed."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class _Flush:
     left: int
     size: int
     stops: list[TopicPartition]
+    sent_at: float
     begun: bool = False
 
 
@@ -44,7 +46,7 @@ class Deliveries:
             if s.start != (s.offset, s.index)
         ]
         size = sum(map(len, frames)) + sum(len(value) for _, value in letters)
-        flush = _Flush(len(frames) + len(letters), size, stops)
+        flush = _Flush(len(frames) + len(letters), size, stops, time.monotonic())
         self._flights.append(flush)
         self._bytes += size
         acknowledged = self._acknowledged(flush)
@@ -102,6 +104,11 @@ class Deliveries:
     def full(self) -> bool:
         """Whether so much is on its way that reading must wait."""
         return len(self._flights) >= MAX_FLUSHES or self._bytes > MAX_BYTES
+
+    @property
+    def waiting(self) -> float:
+        """Seconds for which the oldest flush has been waiting for its acknowledgement."""
+        return time.monotonic() - self._flights[0].sent_at if self._flights else 0.0
 
     def __bool__(self) -> bool:
         return bool(self._flights)

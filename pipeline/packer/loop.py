@@ -32,6 +32,8 @@ _COMMIT_TIMEOUT = 10.0
 
 # A record that the broker stamped may still be on its way when the log's end is seen; and clocks differ a little.
 _END_MARGIN_MS = 1_000
+# A step takes a fraction of a second; an acknowledgement too, unless Kafka can't be reached, and then the sources can't either.
+_TOUCH_SECONDS = 5.0
 
 _UNREADABLE = {KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG}  # noqa: SLF001
 _FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
@@ -91,7 +93,9 @@ class _Packer:
         self._assignments = 0
         self._closing = False
         self._since: float | None = None
-        self._flushed = self._committed = time.monotonic()
+        self._flushed = self._committed = self._stepped = time.monotonic()
+        self._polled = 0.0
+        self._unsure = False
         self._committing: dict[tuple[str, int], TopicPartition] = {}
 
     def subscribe(self) -> None:
@@ -109,7 +113,9 @@ class _Packer:
     def step(self) -> None:
         """One round: read, take acknowledgements, flush what is due, commit what is settled."""
         assignments = self._assignments
+        self._polled = self._now()
         messages = self._consumer.consume(_BATCH, self._patience())
+        self._keep_in_touch()
         if self._error is not None:
             raise self._error
         if self._assignments != assignments:
@@ -130,13 +136,34 @@ class _Packer:
             self._commit()
         self._look_after(clock)
 
+    def _keep_in_touch(self) -> None:
+        """After a pause, of this process or of Kafka, the end of a log as we know it may be long past.
+
+        Until every source was read to its end anew its `through` stands still: else time would go on in the workers, and
+        streams that sent meanwhile would be called silent.
+        """
+        clock = time.monotonic()
+        if clock - self._stepped > _TOUCH_SECONDS or self._deliveries.waiting > _TOUCH_SECONDS:
+            self._unsure = True
+        elif self._unsure and self._sources:
+            self._unsure = False
+            self._ends_unknown()
+            self._consumer.assign(_positions(self._sources))  # says again where each log ends
+        if self._unsure:
+            self._ends_unknown()
+        self._stepped = clock
+
+    def _ends_unknown(self) -> None:
+        for source in self._sources:
+            source.at_end = False
+
     def _patience(self) -> float:
         """Seconds to wait for records: short, because a batch is handed over only when it is full or this has passed."""
         return min(0.05, self._settings.packer_flush_ms / 4000)
 
     def _flush(self) -> None:
         """Send what is pending to every partition of blocks, with what it covers; wait while too much is on its way."""
-        end = int(self._now() * 1000) - _END_MARGIN_MS
+        end = int(self._polled * 1000) - _END_MARGIN_MS
         frames, events = self._pending.frames(tuple(source.range(end) for source in self._sources))
         self._deliveries.send(frames, self._pending.letters, self._sources)
         metrics.FLUSHES.inc()

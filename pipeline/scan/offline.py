@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.detector import Controls, EpisodeUpdate, Events, State, new_state, score
+from pipeline.scan.paging import Paged, held_back
 from pipeline.scan.parse import Fields, parse
 from pipeline.scan.read import Line
 from pipeline.scan.trace import Trace
@@ -39,6 +40,7 @@ class Scan:
     controls: Controls
     states: dict[str, State] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
+    paged: dict[str, Paged] = field(default_factory=dict)
     findings: dict[tuple[str, int], Finding] = field(default_factory=dict)
     traced: bool = False
     traces: dict[str, Trace] = field(default_factory=dict)
@@ -46,9 +48,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Scored:
-    """A batch of n lines: scores and surprisals (2^-16 bit), whether each belongs to a reported episode, and to which one."""
+    """A batch of n lines: scores, peaks and surprisals (2^-16 bit), whether each belongs to a reported episode, and to which one."""
 
     score: NDArray[np.int64]
+    peak: NDArray[np.int64]
     surprisal: NDArray[np.int64]
     reported: NDArray[np.bool_]
     episode: NDArray[np.int64]
@@ -77,7 +80,14 @@ def score_batch(scan: Scan, batch: list[Line]) -> Scored:
     groups: dict[str, list[int]] = {}
     for i, stream in enumerate(streams):
         groups.setdefault(stream, []).append(i)
-    scored = Scored(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, bool), np.full(n, -1, np.int64), streams)
+    scored = Scored(
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, bool),
+        np.full(n, -1, np.int64),
+        streams,
+    )
     for stream, members in groups.items():
         _score_stream(scan, stream, members, [bodies[i] for i in members], times, batch, scored)
     return scored
@@ -108,6 +118,7 @@ def _score_stream(
     scan.states[stream] = state
     scan.seen[stream] = before + len(members)
     scored.score[index] = results.score
+    scored.peak[index] = held_back(results.score.tolist(), scan.paged.setdefault(stream, Paged()))
     scored.surprisal[index] = results.surprisal
     scored.reported[index] = results.reported
     scored.episode[index] = results.episode

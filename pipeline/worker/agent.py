@@ -204,7 +204,7 @@ def _measure(worker: Worker, scored: Scored, events: int, size: int, timestamp: 
             log.info(
                 "anomaly",
                 organization_id=block.organization_id,
-                anomaly_id=str(anomaly_id(block.organization_id, block.stream, first.event_id)),
+                anomaly_id=str(anomaly_id(block.organization_id, block.stream, first.event_id, silence=update.silence)),
                 kind=update.kind,
                 severity=update.severity,
                 trace_id=first.trace.split("-")[1] if first.trace and first.trace.count("-") == 3 else None,

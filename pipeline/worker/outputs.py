@@ -65,7 +65,9 @@ def _episode(partition: Partition, block: Block, update: EpisodeUpdate) -> list[
     first = Reference.from_bytes(update.reference)
     organization_id = UUID(block.organization_id)
     key = block.organization_id.encode()
-    identity = anomaly_id(block.organization_id, block.stream, first.event_id)
+    identity = anomaly_id(block.organization_id, block.stream, first.event_id, silence=update.silence)
+    # A silence stands at the stream's last event before it. An episode that began there would still be open, and the silence
+    # part of it: so no two episodes of a stream share a place, and each lies behind all billed before it.
     position = Position(topic_id=partition.topic_id, partition=partition.number, frame=first.frame, event=first.event)
     anomaly = Anomaly(
         id=identity,

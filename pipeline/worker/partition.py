@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from detectors.detector import State, dump, load, new_state
+from detectors.detector import State, due, dump, load, missed, new_state
 from pipeline.places import Source
+from pipeline.worker.clock import Clock
+from pipeline.worker.deadlines import Deadlines
 from pipeline.worker.saved import (
     Checkpoint,
     SavedPartition,
@@ -41,7 +43,11 @@ class ResidentStream:
 
 @dataclass
 class Partition:
-    """Streams and progress of one partition: `position` is the last frame scored, `acked` the last one whose outputs are out."""
+    """Streams and progress of one partition: `position` is the last frame scored, `acked` the last one whose outputs are out.
+
+    `clock` is as of that frame, and `deadlines` of every stream, in memory or not. Frames before `lost` were lost and accepted as
+    that: what a stream did not send up to there is no silence.
+    """
 
     number: int
     topic_id: str
@@ -56,6 +62,9 @@ class Partition:
     checkpoint_at: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     overflowing: set[str] = field(default_factory=set)
+    clock: Clock = field(default_factory=Clock)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    lost: int = -1
 
     def __post_init__(self) -> None:
         for key in self.positions:
@@ -91,6 +100,10 @@ class Partition:
                 # Positions count frames of one topic: after an accepted new topic the state goes on from its beginning.
                 position = saved.position if saved.topic_id == self.topic_id else -1
                 resident = ResidentStream(load(saved.dump), position)
+                if position < self.lost:
+                    missed(resident.state)
+                # The record may be older than the state, where a saving was cut off.
+                self.deadlines.set(key, due(resident.state))
         else:
             del self.streams[key]
         self.streams[key] = resident  # the last used stands last
@@ -127,7 +140,15 @@ class Partition:
             # Also of one that did not change: it was loaded from the table, saved there by a saving that a crash cut off.
             self.positions[key] = resident.position
             resident.dirty = False
-        self.checkpoints = (*self.checkpoints[-8:], Checkpoint(self.position + 1, dict(self.expected)))
+        self.checkpoints = (*self.checkpoints[-8:], Checkpoint(self.position + 1, dict(self.expected), self.clock))
         self.bytes_since_checkpoint, self.bytes_of_last_saving, self.checkpoint_at = 0, size, now
-        saved = SavedPartition(self.topic_id, self.acked, self.checkpoints[-1], self.checkpoints[:-1], self.positions)
+        saved = SavedPartition(
+            self.topic_id,
+            self.acked,
+            self.checkpoints[-1],
+            self.checkpoints[:-1],
+            self.positions,
+            self.deadlines.at,
+            self.lost,
+        )
         return partition_key(self.number), encode_partition(saved)

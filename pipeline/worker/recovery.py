@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from detectors.detector import Controls
+from pipeline.worker.deadlines import Deadlines
 from pipeline.worker.partition import Partition, Stored
 from pipeline.worker.saved import decode_partition, decode_stream, partition_key
 from pipeline.worker.scoring import score_frame
@@ -41,7 +42,7 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
                 f"the topic {BLOCKS.name} was made again since the states of partition {number} were saved "
                 f"(id {saved.topic_id}, now {topic_id}): {_RESET}"
             )
-        return Partition(number, topic_id)
+        return Partition(number, topic_id, lost=0)
     start = saved.checkpoint
     for key, position in saved.positions.items():
         state = stored(key.encode())
@@ -56,7 +57,15 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
                 )
             start = earlier
     partition = Partition(
-        number, topic_id, dict(start.expected), start.low_water - 1, saved.acked, positions=dict(saved.positions)
+        number,
+        topic_id,
+        dict(start.expected),
+        start.low_water - 1,
+        saved.acked,
+        positions=dict(saved.positions),
+        clock=start.clock,
+        deadlines=Deadlines(saved.deadlines),
+        lost=saved.lost,
     )
     partition.checkpoints = (*saved.earlier, saved.checkpoint)
     return partition
@@ -68,6 +77,8 @@ def accept_lost(partition: Partition, first: int) -> int:
     if lost <= 0:
         return 0
     partition.position, partition.expected = first - 1, {}
+    # A stream may have sent in what is lost: it is not called silent until it has sent again.
+    partition.lost, partition.deadlines = first, Deadlines()
     return lost
 
 

@@ -13,6 +13,7 @@ import orjson
 import zstandard
 
 from pipeline.places import Source
+from pipeline.worker.clock import Clock
 from schemas.errors import DriftlockError
 from schemas.frames import Place
 
@@ -35,21 +36,27 @@ class SavedStream:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Reading may start at frame `low_water`, where `expected` are the next places of the sources."""
+    """Reading may start at frame `low_water`, where `expected` are the next places of the sources, and `clock` is the time."""
 
     low_water: int
     expected: dict[Source, Place]
+    clock: Clock = field(default_factory=Clock)
 
 
 @dataclass(frozen=True)
 class SavedPartition:
-    """A partition's record. Outputs of frames up to `acked` are with Kafka; `positions` is by stream key."""
+    """A partition's record. Outputs of frames up to `acked` are with Kafka; `positions` and `deadlines` (ms) are by stream key.
+
+    Frames before `lost` are lost and accepted as that.
+    """
 
     topic_id: str
     acked: int
     checkpoint: Checkpoint
     earlier: tuple[Checkpoint, ...] = ()
     positions: dict[str, int] = field(default_factory=dict)
+    deadlines: dict[str, int] = field(default_factory=dict)
+    lost: int = -1
 
     @property
     def oldest(self) -> Checkpoint:
@@ -92,11 +99,13 @@ def decode_stream(data: bytes) -> SavedStream:
 def encode_partition(saved: SavedPartition) -> bytes:
     """The bytes of a partition's record."""
     value = {
-        "v": 1,
+        "v": 2,
         "topic_id": saved.topic_id,
         "acked": saved.acked,
         "checkpoints": [_plain(c) for c in (*saved.earlier[-_HISTORY:], saved.checkpoint)],
         "positions": saved.positions,
+        "deadlines": saved.deadlines,
+        "lost": saved.lost,
     }
     return zstandard.ZstdCompressor(level=3).compress(orjson.dumps(value))
 
@@ -107,12 +116,20 @@ def decode_partition(data: bytes) -> SavedPartition:
         value = orjson.loads(zstandard.ZstdDecompressor().decompress(data))
         checkpoints = [
             Checkpoint(
-                low_water, {(topic_id, partition): (offset, index) for topic_id, partition, offset, index in expected}
+                low_water,
+                {(topic_id, partition): (offset, index) for topic_id, partition, offset, index in expected},
+                Clock(now, newest, awake, {(topic, part): (through, heard) for topic, part, through, heard in sources}),
             )
-            for low_water, expected in value["checkpoints"]
+            for low_water, expected, (now, newest, awake, sources) in value["checkpoints"]
         ]
         return SavedPartition(
-            value["topic_id"], value["acked"], checkpoints[-1], tuple(checkpoints[:-1]), value["positions"]
+            value["topic_id"],
+            value["acked"],
+            checkpoints[-1],
+            tuple(checkpoints[:-1]),
+            value["positions"],
+            value["deadlines"],
+            value["lost"],
         )
     except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
         raise SavedStateError(f"a partition's saved record can't be read: {error}") from error
@@ -120,4 +137,6 @@ def decode_partition(data: bytes) -> SavedPartition:
 
 def _plain(checkpoint: Checkpoint) -> list[Any]:
     expected = [[*source, *place] for source, place in sorted(checkpoint.expected.items())]
-    return [checkpoint.low_water, expected]
+    clock = checkpoint.clock
+    sources = [[*source, *seen] for source, seen in sorted(clock.sources.items())]
+    return [checkpoint.low_water, expected, [clock.now, clock.newest, clock.awake, sources]]

@@ -1,4 +1,4 @@
-"""A frame scored: each event admitted once, each block given to its stream's detector."""
+"""A frame scored: each event admitted once, each block given to its stream's detector, then time to the streams that are due."""
 
 import hashlib
 import struct
@@ -9,8 +9,9 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from detectors.detector import Controls, EpisodeUpdate, Events, score
+from detectors.detector import Controls, EpisodeUpdate, Events, Ticks, due, score
 from pipeline.places import admit
+from pipeline.worker.clock import advance
 from pipeline.worker.partition import Partition, Stored
 from pipeline.worker.saved import stream_key
 from schemas.frames import Block, Frame
@@ -19,11 +20,14 @@ from schemas.identity import named_event_id, placed_event_id
 log = structlog.get_logger(__name__)
 _REFERENCE = struct.Struct("<16sqi")
 _LONGEST_TRACE = 128
+NO_EVENTS = Events(
+    np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint64), lambda _: b""
+)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Which event an episode began with: its id, its frame and its index in it, its trace context."""
+    """Which event an episode began with (a silence: after which one): its id, its frame and index in it, its trace context."""
 
     event_id: UUID
     frame: int
@@ -122,10 +126,37 @@ def score_frame(
             for bits, count in results.opened.items():
                 tally.opened[bits] = tally.opened.get(bits, 0) + count
             updates += [(replace(block, stream=stream), update) for update in found]
+        partition.deadlines.set(key, due(resident.state))
         resident.position, resident.dirty = number, True
+    partition.clock = advance(partition.clock, frame.ranges)
+    updates += _silences(partition, number, stored, controls)
     partition.expected, partition.position = expected, number
     partition.bytes_since_checkpoint += size
     return Scored(updates, tallies, failed, whole, partition.overflowing - overflowing)
+
+
+def _silences(
+    partition: Partition, number: int, stored: Stored, controls: Controls
+) -> list[tuple[Block, EpisodeUpdate]]:
+    """What time alone has changed as of this frame: only streams whose deadline has passed are looked at.
+
+    A saved state may be ahead of this frame: then it has a later deadline, or is passed over.
+    """
+    updates: list[tuple[Block, EpisodeUpdate]] = []
+    ticks = Ticks(partition.clock.now)
+    for key in partition.deadlines.due(ticks.through):
+        resident = partition.stream(key, stored)
+        organization_id, _, stream = key.partition("/")
+        if resident.position < number or due(resident.state) < ticks.through:
+            try:
+                resident.state, _, found = score(resident.state, NO_EVENTS, ticks, controls)
+            except Exception:  # no exception leaves an agent; the stream is looked at again with its next event
+                log.exception("tick not scored", organization_id=organization_id)
+                continue
+            updates += [(Block(organization_id, stream, 0, 0), update) for update in found]
+            resident.position, resident.dirty = max(resident.position, number), True
+        partition.deadlines.set(key, due(resident.state))
+    return updates
 
 
 def event_id(frame: Frame, block: Block, i: int, id_ends: NDArray[np.int64]) -> UUID:

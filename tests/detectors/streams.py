@@ -72,6 +72,21 @@ def objects(n: int, seed: int) -> list[bytes]:
     ]
 
 
+def values(n: int, seed: int) -> list[int]:
+    """n numbers about 500, each four fifths of the one before and a bell-shaped draw: what a load or a temperature does."""
+    draws = (splitmix(seed, 8 * n).reshape(n, 8) % 16).sum(axis=1).tolist()
+    out, level = [], 0
+    for draw in draws:
+        level = (4 * level + 5 * (draw - 60)) // 5
+        out.append(500 + level)
+    return out
+
+
+def metric(numbers: Sequence[object]) -> list[bytes]:
+    """Events of a metric, each with one number as it is spelt."""
+    return [b'{"host": "web-1", "cpu": {"load": %s}}' % str(v).encode() for v in numbers]
+
+
 def mixed(n: int, seed: int = 1) -> list[bytes]:
     """A stream with normal lines, a flood of one line in its last quarter, single novel lines, and odd bytes."""
     out = lines(n, seed)

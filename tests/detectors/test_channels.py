@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 
 from detectors.detector import BIT, CHANNELS, Controls, EpisodeUpdate, new_state, score
-from tests.detectors.streams import block, lines, objects, times_of
+from tests.detectors.streams import block, lines, metric, objects, times_of, values
 
-N = 4000
-AT = 3500
+N = 8000
+AT = 7500
 
 
 def burst(steady: list[bytes]) -> list[bytes]:
@@ -24,14 +24,36 @@ def template(steady: list[bytes]) -> list[bytes]:
     ]
 
 
-def slot(steady: list[bytes]) -> list[bytes]:
+def value(steady: list[bytes]) -> list[bytes]:
     """A bracket where there never was one, in a line that is usual otherwise."""
     return [*steady[:AT], steady[AT].replace(b" in ", b" [in] "), *steady[AT + 1 :]]
 
 
+def session(steady: list[bytes]) -> list[bytes]:
+    """Events of four lines each, of which one lacks its last two."""
+    ends = (b"allocated", b"received", b"verified", b"closed")
+    events = [b"\n".join(b"block %d %s" % (i, end) for end in ends) for i in range(len(steady))]
+    return [*events[:AT], b"\n".join(events[AT].split(b"\n")[:2]), *events[AT + 1 :]]
+
+
+def number(steady: list[bytes]) -> list[bytes]:
+    """A metric's value, some ten widths up from one event to the next."""
+    return metric([v + 150 * (AT <= i < AT + 100) for i, v in enumerate(values(len(steady), 11))])
+
+
+ALIKE = {"template": {"template", "value"}}
+"""A line of a new form has new words in old places too; which of both leads is no promise."""
+OF_TIME = {"rate", "silence"}
+"""They say nothing of an event's content: test_rate.py and test_silence.py have their cases."""
 SETTING = Controls(0.6)
 """A little above the default: these lines are noisy by themselves, with a rare word in one of fifty."""
-CASES: dict[str, Callable[[list[bytes]], list[bytes]]] = {"burst": burst, "template": template, "slot": slot}
+CASES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "burst": burst,
+    "template": template,
+    "value": value,
+    "session": session,
+    "number": number,
+}
 
 
 def run(bodies: list[bytes], controls: Controls | None = None) -> list[EpisodeUpdate]:
@@ -39,7 +61,7 @@ def run(bodies: list[bytes], controls: Controls | None = None) -> list[EpisodeUp
 
 
 def test_every_channel_has_its_case() -> None:
-    assert set(CASES) == set(CHANNELS)
+    assert set(CASES) | OF_TIME == set(CHANNELS)
 
 
 @pytest.mark.parametrize("make", [lines, objects])
@@ -47,21 +69,21 @@ def test_a_steady_stream_has_no_findings(make: Callable[[int, int], list[bytes]]
     assert run(make(N, 11)) == []
 
 
-@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("name", CASES)
 def test_a_channel_finds_its_kind(name: str) -> None:
     updates = run(CASES[name](lines(N, 11)), SETTING)
     assert updates, "not found"
     first, last = updates[0], updates[-1]
-    assert int(first.reference.split()[1]) in range(AT, AT + 20)
-    assert last.kind == name  # a flood of a new line begins as a new line
+    assert int(first.reference.split()[1]) in range(AT - 64, AT + 20)
+    assert last.kind in ALIKE.get(name, {name})  # a flood of a new line begins as a new line
     assert first.calibrated
-    assert last.channels[name] == last.score_bits
-    assert first.event_type == "text"
+    assert 0 < last.channels[name] <= last.score_bits
+    assert first.event_type == ("json" if name == "number" else "text")
     assert updates[-1].closed
     assert len({u.reference for u in updates}) == 1
 
 
-@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("name", CASES)
 def test_a_finding_is_explained(name: str) -> None:
     updates = run(CASES[name](lines(N, 11)), SETTING)
     assert updates

@@ -33,8 +33,8 @@ def test_false_starts_come_at_their_nominal_rate() -> None:
 def test_before_fifty_scores_nothing_is_found_and_before_a_thousand_it_is_marked() -> None:
     early = [b"steady line %d" % (i % 3) for i in range(700)]
     early[40] = b"out of all proportion: never seen before"
-    early[600:660] = [b"fire fire fire in the engine room, all hands"] * 60
-    _, results, updates = score(new_state(), block(early, times_of(700)), None, Controls())
+    early[600:660] = [b'{"fire": "in the engine room"}'] * 60
+    _, results, updates = score(new_state(), block(early, times_of(700)), None, Controls(0.9, 10_000))
     assert (results.episode[:64] == -1).all()
     assert updates
     assert not any(u.calibrated for u in updates)

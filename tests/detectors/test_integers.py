@@ -9,10 +9,11 @@ import detectors
 
 FOLDER = Path(detectors.__file__).parent
 SCORING_PATH = (
-    "burst", "episodes", "evidence", "identity", "kernel", "layout", "logs", "novelty",
-    "objects",
-    "reading", "reference", "samples", "scales", "state",
-    "tables", "tokens",
+    "burst", "counts", "episodes", "evidence", "fields", "identity", "kernel", "layout", "logs", "novelty",
+    "number",
+    "objects", "pairs", "rate",
+    "quantities", "reading", "reference", "samples", "scales", "sessions", "silence", "state",
+    "tables", "tails", "tokens", "weekly",
 )  # fmt: skip
 NOT_SCORING = {"__init__", "detector", "jit"}
 FORBIDDEN_NAMES = {

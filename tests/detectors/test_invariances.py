@@ -72,14 +72,15 @@ def test_another_spelling_ranks_alike(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_constant_field_changes_little(name: str) -> None:
-    """The same field or words in every event: average precision within ROUNDING, ranks correlated above .9.
+    """The same field, or the same words in every line, in every event: average precision within ROUNDING, ranks correlated above .9
+    (.85 where events have many lines: a word more in each reaches the limit of an event's tokens sooner).
 
     Not the same scores: a mean over fields has one more, and a place in the line moves.
     """
-    longer = [{**e, "region": "eu-1"} if isinstance(e, dict) else f"{e} region eu-1" for e in (r.event for r in labelled(name).rows)]  # fmt: skip
+    longer = [{**e, "region": "eu-1"} if isinstance(e, dict) else "\n".join(f"{line} eu" for line in e.split("\n")) for e in (r.event for r in labelled(name).rows)]  # fmt: skip
     results, _ = said(longer)
     assert precision(name, results) == pytest.approx(precision(name, plain(name)[0]), abs=ROUNDING)
-    assert correlation(results.score, plain(name)[0].score) > 0.9
+    assert correlation(results.score, plain(name)[0].score) > (0.85 if name == "made_batches" else 0.9)
 
 
 @settings(max_examples=4, deadline=None)
@@ -112,7 +113,7 @@ def test_a_flood_stays_above_what_is_normal_until_it_is_adopted(base: str) -> No
     for start in range(first + 16, first + ADOPTION, ADOPTION // 8):
         part = slice(start, min(start + ADOPTION // 8, first + ADOPTION))
         assert above[part][stream.anomalous[part]].mean() > 0.95, start - first
-    assert {int(u.reference.split()[1]) for u in updates} & set(range(first - 64, first + 64))
+    assert any(u.index >= first and int(u.reference.split()[1]) < first + 64 for u in updates)
 
 
 @settings(max_examples=6, deadline=None)

@@ -3,6 +3,7 @@
 import base64
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from confluent_kafka import TopicPartition
 from pipeline import kafka, topics
 from pipeline.embedded import process
 from pipeline.embedded.broker import Broker
+from schemas import frames
+from schemas.frames import Frame
+from schemas.topics import BLOCKS
 from tests.integration.packer_process import (
     HEADERS,
     ORGANIZATION,
@@ -111,6 +115,50 @@ def test_every_event_once_whoever_dies(own_broker: Broker, tmp_path: Path) -> No
         taken, _ = here.taken()
         assert sorted(body for _, _, body in taken) == sorted(sent)
         assert here.dead() == {}
+
+
+def test_a_packer_that_slept_does_not_say_that_nothing_was_sent(own_broker: Broker, tmp_path: Path) -> None:
+    """No frame claims a source read up to a time after which an event of a later frame was received; and time goes on."""
+    with stage(own_broker, tmp_path) as here:
+        here.send("events", [b'{"n":0}'], partition=0)
+        one = here.packer()
+        until(lambda: len(here.taken()[0]) == 1)
+        os.kill(one.pid, signal.SIGSTOP)
+        asleep = time.monotonic()
+        here.send("events", [b'{"n":%d}' % n for n in range(1, 200)], partition=0)
+        until(lambda: time.monotonic() > asleep + 7)
+        os.kill(one.pid, signal.SIGCONT)
+        awake = time.time() * 1000
+        until(lambda: len(here.taken()[0]) == 200)
+        until(lambda: all(at > awake + 2_000 for at in claimed(here)[-1].values()))
+        own_broker.kill()
+        down = time.monotonic()
+        until(lambda: time.monotonic() > down + 7)
+        own_broker.start()
+        here.send("events", [b'{"n":%d}' % n for n in range(200, 300)], partition=0)
+        back = time.time() * 1000
+        until(lambda: len(here.taken()[0]) == 300)
+        until(lambda: all(at > back + 2_000 for at in claimed(here)[-1].values()))
+        assert stopped(one) == 0
+        before: dict[tuple[str, int], int] = {}
+        for frame, now in zip(in_order(here), claimed(here), strict=True):
+            for source, at in zip(frame.events.source.tolist(), frame.events.received_at.tolist(), strict=True):
+                r = frame.ranges[source]
+                assert at >= before.get((r.topic, r.partition), 0)
+            before = now
+
+
+def in_order(here: Stage) -> list[Frame]:
+    """The frames of the partition of `blocks` that has the events of these tests."""
+    found = [(m.partition(), frames.decode(m.value())) for m in here.read(BLOCKS.name)]
+    busy = next(number for number, frame in found if len(frame))
+    return [frame for number, frame in found if number == busy]
+
+
+def claimed(here: Stage) -> list[dict[tuple[str, int], int]]:
+    """After each of these frames: the time up to which each source is said to have been read."""
+    through: dict[tuple[str, int], int] = {}
+    return [through := through | {(r.topic, r.partition): r.through for r in frame.ranges} for frame in in_order(here)]
 
 
 def test_a_topic_made_again_and_lost_offsets_stop_the_packer_until_accepted(own_broker: Broker, tmp_path: Path) -> None:
