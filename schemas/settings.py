@@ -69,6 +69,13 @@ class Settings(BaseModel):
     database_url_alerts: Annotated[SecretStr, Field(description="role driftlock_alerts: the sender of e-mails")] = (
         SecretStr("")
     )
+    database_url_accounts: Annotated[
+        SecretStr, Field(description="role driftlock_accounts: who somebody is, before any organization is known")
+    ] = SecretStr("")
+    access_token_key: Annotated[
+        SecretStr,
+        Field(description="signs access tokens, the same in every API and console process; 32 characters or more"),
+    ] = SecretStr("")
 
     stripe_api_key: Annotated[
         SecretStr, Field(description="restricted key; a live one is refused unless STRIPE_ALLOW_LIVE")

@@ -119,6 +119,7 @@ def _environ(
         "DATABASE_URL": database.url(),
         "KAFKA_BROKERS": chosen.bootstrap,
         "KAFKA_DURABLE": str(chosen.durable).lower(),
+        "ACCESS_TOKEN_KEY": secrets.token_urlsafe(32),
         "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
         "STRIPE_API_BASE": stripe_url,
         "TOPICS_CREATE_TIME": ",".join(create_time),

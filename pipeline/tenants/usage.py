@@ -7,9 +7,14 @@ from uuid import UUID
 
 import psycopg
 
+from billing import preview as previews
+from billing import quota as quotas
+from billing import report
+from billing.periods import instant
 from billing.preview import Preview
 from billing.quota import Quota
 from billing.report import Day
+from billing.tenant import tenant
 
 Connection = psycopg.Connection[Any]
 
@@ -49,19 +54,35 @@ class Invoice:
 
 def usage(connection: Connection, organization_id: UUID, at: datetime) -> Usage:
     """The present period."""
-    raise NotImplementedError
+    with tenant(connection, organization_id):
+        quota = quotas.quota(connection, organization_id, at)
+        return Usage(quota, tuple(report.days(connection, organization_id, quota.period_start)))
 
 
 def preview(connection: Connection, organization_id: UUID, at: datetime) -> Preview:
     """The present period's invoice as it stands."""
-    raise NotImplementedError
+    with tenant(connection, organization_id):
+        return previews.preview(connection, organization_id, at)
 
 
 def alerts(connection: Connection, organization_id: UUID, at: datetime) -> list[Alert]:
     """Thresholds crossed in the present period, the newest first."""
-    raise NotImplementedError
+    with tenant(connection, organization_id):
+        period = previews.period_of(connection, organization_id, at)
+        rows = connection.execute(
+            "SELECT kind, threshold, used, crossed_at FROM usage_alerts WHERE organization_id = %s AND period_start = %s"
+            " ORDER BY crossed_at DESC, kind, threshold DESC",
+            (organization_id, instant(period.starts_at)),
+        )
+        return [Alert(*row) for row in rows]
 
 
 def invoices(connection: Connection, organization_id: UUID) -> list[Invoice]:
     """Invoices, the newest first."""
-    raise NotImplementedError
+    with tenant(connection, organization_id):
+        rows = connection.execute(
+            "SELECT id, number, status, currency, total_cents, amount_due_cents, period_start, period_end, hosted_url"
+            " FROM invoices_mirror WHERE organization_id = %s ORDER BY period_start DESC, id LIMIT 200",
+            (organization_id,),
+        )
+        return [Invoice(*row) for row in rows]
