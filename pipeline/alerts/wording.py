@@ -135,7 +135,7 @@ def _trial_ending(notice: BillingTrialEnding) -> Words:
 
 def _verify(notice: AccountVerify) -> Words:
     said = "Somebody signed up for DriftLock with this e-mail address. If it was you, confirm it within 24 hours."
-    link = ("Confirm your e-mail address", f"/verify?token={notice.token}")
+    link = ("Confirm your address", f"/verify?token={notice.token}")
     return Words("Confirm your e-mail address", (said, _IGNORE), (("Code", notice.token),), link)
 
 

@@ -340,7 +340,7 @@ def test_keys_are_shown_once_scoped_rotated_and_revoked(
     organization_id = ann.verified.organization_id
     made = keys.create_key(api, organization_id, "ci", ["events:write"], by="user/x", at=NOW)
     principal = keys.authenticate(accounts, made.text, NOW)
-    assert (principal.organization_id, principal.scopes) == (organization_id, {"events:write"})
+    assert (principal.organization_id, principal.scopes) == (organization_id, frozenset({"events:write"}))
     assert keys.list_keys(api, organization_id)[0].last_used_at == NOW
     new = keys.rotate_key(api, organization_id, made.key.id, overlap=timedelta(hours=1), by="user/x", at=NOW)
     assert (new.key.scopes, new.key.replaces) == (made.key.scopes, made.key.id)
