@@ -77,6 +77,11 @@ class Described:
         return self.kind == _NDJSON
 
     @property
+    def json(self) -> bool:
+        """Whether the headers say that the value is one JSON document."""
+        return self.kind == _JSON
+
+    @property
     def known(self) -> bool:
         """Whether the headers say what the value is."""
         return self.kind in {_JSON, _NDJSON, _TEXT}

@@ -164,16 +164,22 @@ def authenticate(connection: Connection, key: bytes, access: str, now: datetime)
         raise BadToken(_WRONG) from error
     if expires <= now:
         raise BadToken("the access token has expired: refresh it")
+    return standing(connection, Principal(organization_id, "", frozenset(), None, user_id, session_id), now)
+
+
+def standing(connection: Connection, principal: Principal, now: datetime) -> Principal:
+    """A user's principal as it is now. `BadToken` once its session or its membership has ended."""
     row = connection.execute(
         "SELECT m.role FROM sessions s JOIN memberships m ON m.user_id = s.user_id AND m.ended_at IS NULL"
         " JOIN organizations o ON o.id = m.organization_id AND o.active"
         " WHERE s.id = %s AND s.user_id = %s AND m.organization_id = %s AND s.ended_at IS NULL AND s.expires_at > %s",
-        (session_id, user_id, organization_id, now),
+        (principal.session_id, principal.user_id, principal.organization_id, now),
     ).fetchone()
     if row is None:
         raise BadToken(_LOG_IN)
     role: Role = row[0]
-    return Principal(organization_id, f"user/{user_id}", SCOPES[role], role, user_id, session_id)
+    actor = f"user/{principal.user_id}"
+    return Principal(principal.organization_id, actor, SCOPES[role], role, principal.user_id, principal.session_id)
 
 
 def memberships(connection: Connection, user_id: UUID) -> list[Membership]:

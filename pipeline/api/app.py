@@ -1,25 +1,77 @@
 """The FastAPI application: built from settings and checks, so that a test builds it without Kafka or PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from pipeline.api import routes_accounts, routes_anomalies, routes_events, routes_tenants
+from pipeline.api.bounds import SmallBodies
+from pipeline.api.problems import MEDIA_TYPE, LastResort, Problem, register
+from pipeline.api.serving import Serving
+
 SCHEMA_VERSION = 1
+_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": "RFC 9457"}
 
 
-def build(checks: Mapping[str, Callable[[], str]], detector_version: str, commit: str) -> FastAPI:
-    """The API; each check returns what is wrong in one line, or nothing."""
-    app = FastAPI(title="DriftLock", version=version("driftlock"), docs_url=None, redoc_url=None)
+def build(
+    checks: Mapping[str, Callable[[], str]],
+    detector_version: str,
+    commit: str,
+    serving: Serving | None = None,
+    origins: tuple[str, ...] = (),
+) -> FastAPI:
+    """The API; each check returns what is wrong in one line, or nothing. Without `serving`: routes, and nothing behind them."""
 
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        if serving is not None:
+            serving.intake.start()
+            serving.feed.start(asyncio.get_running_loop())
+        yield
+        if serving is not None:
+            serving.feed.stop()
+            await asyncio.to_thread(serving.intake.stop)
+            await asyncio.to_thread(serving.pools.close)
+
+    app = FastAPI(
+        title="DriftLock",
+        version=version("driftlock"),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
+    )
+    app.state.serving = serving
+    register(app)
+    app.add_middleware(SmallBodies)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Stream"],
+            expose_headers=["ETag", "Retry-After", "Idempotency-Key", "Idempotent-Replayed"],
+        )
+    app.add_middleware(LastResort)
+    _own_routes(app, checks, detector_version, commit)
+    for routes in (routes_accounts, routes_events, routes_anomalies, routes_tenants):
+        app.include_router(routes.router)
+    return app
+
+
+def _own_routes(app: FastAPI, checks: Mapping[str, Callable[[], str]], detector_version: str, commit: str) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:
         said = await asyncio.gather(*(asyncio.to_thread(check) for check in checks.values()))
         failing = {name: wrong for name, wrong in zip(checks, said, strict=True) if wrong}
@@ -36,8 +88,6 @@ def build(checks: Mapping[str, Callable[[], str]], detector_version: str, commit
             "detector_version": detector_version,
         }
 
-    @app.get("/metrics")
+    @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-    return app

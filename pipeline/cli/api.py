@@ -1,12 +1,17 @@
 """`driftlock api run`: serve the HTTP API."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from pipeline import kafka, telemetry
 from pipeline.api.checks import checks, require_database
-from schemas.settings import load
+from schemas.errors import SettingsError
+from schemas.settings import Settings, load
+
+GRACE_S = 5
+MAX_HEADER_BYTES = 32 << 10
 
 
 def run() -> None:
@@ -19,10 +24,42 @@ def run() -> None:
     import uvicorn
 
     from detectors.detector import DETECTOR_VERSION
+    from pipeline.accounts.pools import access_token_key, open_pools
     from pipeline.api.app import build
+    from pipeline.api.intake import Intake, new_producer
+    from pipeline.api.live import Feed
+    from pipeline.api.serving import Serving
 
-    app = build(checks(settings), DETECTOR_VERSION, commit())
-    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
+    key, allowed = access_token_key(settings), origins(settings)
+    serving = Serving(
+        open_pools(settings),
+        key,
+        Intake(new_producer(settings)),
+        Feed(settings.database_url_api.get_secret_value()),
+        settings.credit_limit_percent,
+    )
+    app = build(checks(settings), DETECTOR_VERSION, commit(), serving, allowed)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        proxy_headers=False,
+    )
+
+
+def origins(settings: Settings) -> tuple[str, ...]:
+    """The origins of CORS_ORIGINS; `SettingsError` for * and for what is no origin."""
+    found = tuple(one.strip() for one in settings.cors_origins.split(",") if one.strip())
+    for one in found:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?", one):
+            raise SettingsError(
+                f"CORS_ORIGINS: {one!r} is no origin such as https://console.example.org (* is never one)"
+            )
+    return found
 
 
 def commit() -> str:

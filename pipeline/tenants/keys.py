@@ -126,6 +126,18 @@ def authenticate(connection: Connection, text: str, now: datetime) -> Principal:
     return Principal(row[0], f"key/{said[1]}", frozenset(row[2]), key_id=said[1])
 
 
+def standing(connection: Connection, principal: Principal, now: datetime) -> Principal:
+    """A key's principal as it is now. `BadToken` once it has ended. The connection is of role driftlock_accounts."""
+    row = connection.execute(
+        "SELECT 1 FROM api_keys k JOIN organizations o ON o.id = k.organization_id AND o.active"
+        " WHERE k.id = %s AND k.revoked_at IS NULL AND (k.ends_at IS NULL OR k.ends_at > %s)",
+        (principal.key_id, now),
+    ).fetchone()
+    if row is None:
+        raise BadToken("the API key has ended")
+    return principal
+
+
 def _key(row: tuple[Any, ...]) -> Key:
     return Key(row[0], row[1], tuple(row[2]), *row[3:])
 
