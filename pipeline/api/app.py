@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -17,7 +18,7 @@ from pipeline.api.problems import MEDIA_TYPE, LastResort, Problem, register
 from pipeline.api.serving import Serving
 
 SCHEMA_VERSION = 1
-_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": "RFC 9457"}
+_PROBLEM: dict[str, Any] = {"model": Problem, "description": "RFC 9457"}
 
 
 def build(
@@ -63,7 +64,22 @@ def build(
     _own_routes(app, checks, detector_version, commit)
     for routes in (routes_accounts, routes_events, routes_anomalies, routes_tenants):
         app.include_router(routes.router)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, in which errors are problems, of their own media type."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        for operations in made["paths"].values():
+            for operation in operations.values():
+                for status in ("4XX", "5XX"):
+                    content = operation["responses"][status]["content"]
+                    for kind in list(content):
+                        content[MEDIA_TYPE] = content.pop(kind)
+        app.openapi_schema = made
+    return app.openapi_schema
 
 
 def _own_routes(app: FastAPI, checks: Mapping[str, Callable[[], str]], detector_version: str, commit: str) -> None:

@@ -10,9 +10,6 @@ from pipeline.api.checks import checks, require_database
 from schemas.errors import SettingsError
 from schemas.settings import Settings, load
 
-GRACE_S = 5
-MAX_HEADER_BYTES = 32 << 10
-
 
 def run() -> None:
     """Serve the HTTP API on HOST and PORT until stopped."""
@@ -21,13 +18,12 @@ def run() -> None:
     kafka.require_broker(settings)
     require_database(settings)
 
-    import uvicorn
-
     from detectors.detector import DETECTOR_VERSION
     from pipeline.accounts.pools import access_token_key, open_pools
     from pipeline.api.app import build
     from pipeline.api.intake import Intake, new_producer
     from pipeline.api.live import Feed
+    from pipeline.api.server import server
     from pipeline.api.serving import Serving
 
     key, allowed = access_token_key(settings), origins(settings)
@@ -39,16 +35,7 @@ def run() -> None:
         settings.credit_limit_percent,
     )
     app = build(checks(settings), DETECTOR_VERSION, commit(), serving, allowed)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        proxy_headers=False,
-    )
+    server(app, settings.host, settings.port).run()
 
 
 def origins(settings: Settings) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ import httpx
 import orjson
 import psycopg
 import pytest
-import uvicorn
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline import kafka, topics
@@ -21,6 +20,7 @@ from pipeline.accounts.roles import KEY_SCOPES
 from pipeline.api.app import build
 from pipeline.api.intake import Intake, new_producer
 from pipeline.api.live import Feed
+from pipeline.api.server import server
 from pipeline.api.serving import Serving
 from pipeline.embedded.broker import Broker
 from pipeline.embedded.ports import LOOPBACK, free_ports
@@ -111,8 +111,8 @@ def world(broker: Broker, database: Database) -> Iterator[World]:
     )
     app = build({}, "1", "test", serving, ("https://console.test",))
     port = free_ports(1)[0]
-    server = uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_config=None, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    served = server(app, LOOPBACK, port)
+    thread = threading.Thread(target=lambda: asyncio.run(served.serve()), daemon=True)
     thread.start()
     base = f"http://{LOOPBACK}:{port}"
     with httpx.Client(base_url=base, timeout=30) as client:
@@ -125,7 +125,7 @@ def world(broker: Broker, database: Database) -> Iterator[World]:
         try:
             yield World(settings, database, serving, client)
         finally:
-            server.should_exit = True
+            served.should_exit = True
             thread.join(20)
             assert not thread.is_alive()
 
