@@ -95,7 +95,12 @@ def describe(headers: Headers) -> Described:
     for name, value in headers:
         key = name.lower()
         raw = value.encode() if isinstance(value, str) else b"" if value is None else value
-        if said.setdefault(key, raw) != raw and key in {ORGANIZATION_HEADER, STREAM_HEADER, CONTENT_TYPE_HEADER, EVENT_IDS_HEADER}:
+        if said.setdefault(key, raw) != raw and key in {
+            ORGANIZATION_HEADER,
+            STREAM_HEADER,
+            CONTENT_TYPE_HEADER,
+            EVENT_IDS_HEADER,
+        }:
             return Described(_WRONG, wrong=("headers", f"the header {key} is given twice, and differs"))
     organization = said.get(ORGANIZATION_HEADER)
     organization_id = None if organization is None else organization.decode("ascii", "replace").lower()

@@ -16,6 +16,7 @@ from billing import agreements
 from billing.tenant import tenant
 from pipeline import kafka
 from pipeline.api import bounds
+from pipeline.api.problems import Answered
 from schemas import records
 from schemas.identity import named_event_id, request_name
 from schemas.topics import CONTROL, EVENTS
@@ -156,7 +157,7 @@ def test_a_bomb_costs_no_more_than_the_limit(encoding: str) -> None:
         yield packed
 
     tracemalloc.start()
-    with pytest.raises(bounds.Answered):
+    with pytest.raises(Answered):
         asyncio.run(bounds.body(chunks(), encoding))
     assert tracemalloc.get_traced_memory()[1] < 32 << 20
     tracemalloc.stop()
