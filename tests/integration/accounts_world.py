@@ -13,7 +13,7 @@ from tests.stack.database import Database
 
 KEY = b"k" * 32
 NOW = datetime(2026, 3, 2, 10, 37, tzinfo=UTC)
-PASSWORD = "correct horse battery"
+PASSWORD = "correct horse battery"  # pragma: allowlist secret
 
 
 @dataclass(frozen=True)
