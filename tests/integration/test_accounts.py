@@ -77,7 +77,12 @@ def test_a_known_email_is_told_in_its_mailbox_alone(
     later = NOW + timedelta(minutes=1)
     for email in (ANN, BOB):
         sign_up.sign_up(
-            accounts, email=email, password="another password", name="X", organization="Y", now=later
+            accounts,
+            email=email,
+            password="another password",
+            name="X",
+            organization="Y",
+            now=later,  # pragma: allowlist secret
         )  # pragma: allowlist secret
         passwords.request_reset(accounts, email, later)
     assert [kind for kind, _ in mailed(database, ANN)] == ["account.verify", "account.exists", "account.reset"]
@@ -300,7 +305,11 @@ def test_roles_bound_what_members_may_do(
     members.invite(api, owner, BOB, "member", at=NOW + timedelta(seconds=1))  # and come back, with the same account
     with pytest.raises(BadCredentials):
         invitations.accept(
-            accounts, token_of(database, BOB), name=None, password="wrong password", now=NOW
+            accounts,
+            token_of(database, BOB),
+            name=None,
+            password="wrong password",
+            now=NOW,  # pragma: allowlist secret
         )  # pragma: allowlist secret
     invitations.accept(accounts, token_of(database, BOB), name=None, password=PASSWORD, now=NOW)
     assert log_in(accounts, BOB).organization_id == owner.organization_id
