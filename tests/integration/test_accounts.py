@@ -26,6 +26,7 @@ from tests.integration.accounts_world import KEY, NOW, PASSWORD, User, connect, 
 from tests.stack.database import Database
 
 ANN, BOB = "ann@example.org", "bob@example.org"
+ANOTHER, WRONG = "another password", "wrong password"
 
 
 @pytest.fixture
@@ -79,10 +80,10 @@ def test_a_known_email_is_told_in_its_mailbox_alone(
         sign_up.sign_up(
             accounts,
             email=email,
-            password="another password",
+            password=ANOTHER,
             name="X",
             organization="Y",
-            now=later,  # pragma: allowlist secret
+            now=later,
         )  # pragma: allowlist secret
         passwords.request_reset(accounts, email, later)
     assert [kind for kind, _ in mailed(database, ANN)] == ["account.verify", "account.exists", "account.reset"]
@@ -308,8 +309,8 @@ def test_roles_bound_what_members_may_do(
             accounts,
             token_of(database, BOB),
             name=None,
-            password="wrong password",
-            now=NOW,  # pragma: allowlist secret
+            password=WRONG,
+            now=NOW,
         )  # pragma: allowlist secret
     invitations.accept(accounts, token_of(database, BOB), name=None, password=PASSWORD, now=NOW)
     assert log_in(accounts, BOB).organization_id == owner.organization_id
