@@ -26,6 +26,7 @@ class Settings(BaseModel):
     ] = "info"
     host: Annotated[str, Field(description="address the API and each process's own port listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port of the API")] = 8080
+    console_port: Annotated[int, Field(ge=0, le=65535, description="port of the web console")] = 3000
     metrics_port: Annotated[
         int,
         Field(

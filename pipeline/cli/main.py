@@ -1,6 +1,7 @@
 """`driftlock`: registers the commands, and turns our errors into one line and an exit code."""
 
 import sys
+from importlib.metadata import entry_points
 
 from cyclopts import App
 
@@ -62,15 +63,21 @@ _GROUP_HELP = {
     "alerts": "E-mails about usage and money.",
     "stripe": "Plans' prices at Stripe, and its totals beside ours.",
     "api": "The HTTP API.",
+    "console": "The web console.",
     "topics": "Kafka topics.",
     "db": "The database schema.",
     "events": "Telemetry events.",
 }
 
+# Layers above this one bring their commands by entry points named group.command, so that imports go one way.
+for _entry in sorted(entry_points(group="driftlock.commands"), key=lambda e: e.name):
+    _group, _, _name = _entry.name.partition(".")
+    _GROUPS.setdefault(_group, {})[_name] = _entry.value
+
 for _name, _where in _COMMANDS.items():
     app.command(_where, name=_name)
 for _group, _members in _GROUPS.items():
-    _sub = App(name=_group, help=_GROUP_HELP[_group])
+    _sub = App(name=_group, help=_GROUP_HELP.get(_group, ""))
     for _name, _where in _members.items():
         _sub.command(_where, name=_name)
     app.command(_sub)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from detectors.detector import Controls, EpisodeUpdate, Events, State, new_state, score
 from pipeline.scan.parse import Fields, parse
 from pipeline.scan.read import Line
+from pipeline.scan.trace import Trace
 
 BATCH = 16384
 """Lines scored at a time."""
@@ -29,13 +30,18 @@ class Finding:
 
 @dataclass
 class Scan:
-    """What a scan knows: the state and number of events of each stream, and all findings by (stream, number)."""
+    """What a scan knows: the state and number of events of each stream, and all findings by (stream, number).
+
+    With `traced` it also keeps each stream's course, for a plot.
+    """
 
     fields: Fields
     controls: Controls
     states: dict[str, State] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     findings: dict[tuple[str, int], Finding] = field(default_factory=dict)
+    traced: bool = False
+    traces: dict[str, Trace] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ def _score_stream(
     scored.surprisal[index] = results.surprisal
     scored.reported[index] = results.reported
     scored.episode[index] = results.episode
+    if scan.traced:
+        scan.traces.setdefault(stream, Trace()).add(results.score, results.surprisal, times[index], results.episode)
     for update in updates:
         number, line, file = update.reference.decode("utf-8", "replace").split("\n", 2)
         scan.findings[stream, int(number)] = Finding(stream, file, int(line), int(number), update)
