@@ -6,13 +6,13 @@ The file is deleted when it was read, whatever came of it; nothing is written to
 import asyncio
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Literal
 
 from dashboards.console import findings
@@ -59,11 +59,11 @@ class Result:
 
 @dataclass
 class Job:
-    """An upload. `read` of `total` bytes are scanned; `ended` on the monotonic clock."""
+    """An upload, its file in a folder that `submit` made for it alone. `read` of `total` bytes are scanned; `ended`: monotonic."""
 
     id: str
     name: str
-    folder: Path
+    file: Path
     total: int
     fields: Fields
     controls: Controls
@@ -86,6 +86,7 @@ class Scans:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "scan"))
+    folders: dict[str, TemporaryDirectory[str]] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
 
 
@@ -109,16 +110,17 @@ def submit(scans: Scans, upload: BinaryIO, name: str, fields: Fields, controls: 
     if not packed and b"\0" in start:
         raise ScanInput("the file is not text: upload a log, one event a line")
     upload.seek(0)
-    folder = Path(tempfile.mkdtemp(prefix="driftlock-scan-"))
+    folder = TemporaryDirectory(prefix="driftlock-scan-", ignore_cleanup_errors=True)
     try:
-        target = folder / ("upload.gz" if packed else "upload.log")
+        target = Path(folder.name) / ("upload.gz" if packed else "upload.log")
         with target.open("xb") as out:
             shutil.copyfileobj(upload, out, 1 << 20)
         job = Job(secrets.token_urlsafe(24), short(name, 80), target, target.stat().st_size, fields, controls)
+        scans.folders[job.id] = folder
         scans.jobs[job.id] = job
         scans.pool.submit(_run, scans, job)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.cleanup()
         raise
     return job
 
@@ -127,8 +129,9 @@ def close(scans: Scans) -> None:
     """End what runs and forget all; files go too."""
     scans.stopped.set()
     scans.pool.shutdown(wait=True, cancel_futures=True)
-    for job in scans.jobs.values():
-        shutil.rmtree(job.folder.parent, ignore_errors=True)
+    for folder in scans.folders.values():
+        folder.cleanup()
+    scans.folders.clear()
     scans.jobs.clear()
 
 
@@ -154,14 +157,14 @@ def _run(scans: Scans, job: Job) -> None:
         job.result = scan(scans, job, began)
         job.state = "done"
     except ScanInput as error:
-        job.error = str(error).replace(str(job.folder), job.name)
+        job.error = str(error).replace(str(job.file), job.name)
         job.state = "failed"
     except Exception:
         job.error = "the scan failed by a fault of ours; it is in our log, without your file"
         job.state = "failed"
         raise
     finally:
-        shutil.rmtree(job.folder.parent, ignore_errors=True)
+        scans.folders.pop(job.id).cleanup()
         job.ended = time.monotonic()
 
 
@@ -178,7 +181,7 @@ def scan(scans: Scans, job: Job, began: float) -> Result:
                 f"{job.name} takes longer than {MAX_SECONDS:.0f} seconds: use `driftlock scan` on your machine"
             )
 
-    for batch in offline.batches(_bounded(read.lines((str(job.folder),), advance))):
+    for batch in offline.batches(_bounded(read.lines((str(job.file),), advance))):
         offline.score_batch(state, batch)
         job.events += len(batch)
         advance(0)

@@ -29,11 +29,7 @@ def router(jobs: Scans, limit: Limit) -> APIRouter:
 
     @routes.post("/scan")
     async def upload(request: Request) -> Response:
-        client = limits.network(request.client.host if request.client else "")
-        if pause := limits.take(limit, client, time.monotonic()):
-            raise Problem(429, "That was many uploads.", f"Try again in {pause} seconds.", retry_after=pause)
-        if scans.waiting(jobs) >= scans.MOST_WAITING:
-            raise Problem(503, "Many files are being scanned.", "Try again in half a minute.", retry_after=30)
+        _admit(request, jobs, limit)
         fields = await security.form(request)
         try:
             job = _submit(jobs, fields)
@@ -64,6 +60,15 @@ def router(jobs: Scans, limit: Limit) -> APIRouter:
         return JSONResponse(plots.of_panel(job.result.panels[stream], timed=job.result.timed))
 
     return routes
+
+
+def _admit(request: Request, jobs: Scans, limit: Limit) -> None:
+    """429 for a client that uploads too often, 503 while too many wait."""
+    client = limits.network(request.client.host if request.client else "")
+    if pause := limits.take(limit, client, time.monotonic()):
+        raise Problem(429, "That was many uploads.", f"Try again in {pause} seconds.", retry_after=pause)
+    if scans.waiting(jobs) >= scans.MOST_WAITING:
+        raise Problem(503, "Many files are being scanned.", "Try again in half a minute.", retry_after=30)
 
 
 def _submit(jobs: Scans, fields: FormData) -> Job:

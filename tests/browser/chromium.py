@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
 
 from pipeline.embedded import components
+from schemas.errors import ComponentMissing
 from tests.stack.providers import needed
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def program() -> str:
     def find() -> str:
         found = os.environ.get("DRIFTLOCK_CHROMIUM") or shutil.which("chromium")
         if found is None:
-            raise components.ComponentMissing("the tests in a browser need Chromium: `apt-get install chromium`")
+            raise ComponentMissing("the tests in a browser need Chromium: `apt-get install chromium`")
         return found
 
     return needed(find)
