@@ -19,7 +19,7 @@ from dashboards.console.problems import Problem
 log = structlog.get_logger()
 
 
-def build() -> FastAPI:
+def build(parts: object = None) -> FastAPI:
     """The console."""
     jobs = scans.Scans()
 
