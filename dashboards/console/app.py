@@ -4,28 +4,37 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from urllib.parse import urlencode
 
+import psycopg
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 
-from dashboards.console import pages, scans, security, upload
+from dashboards.console import accounts, feed, money, organization, pages, scans, security, session, streams, upload
 from dashboards.console.limits import Limit
+from dashboards.console.parts import Parts
 from dashboards.console.problems import Problem
+from dashboards.console.session import LoginNeeded
+from pipeline.accounts.errors import Refused
+from schemas.errors import BillingRefused
 
 log = structlog.get_logger()
 
 
-def build(parts: object = None) -> FastAPI:
-    """The console."""
+def build(parts: Parts | None) -> FastAPI:
+    """The console; without parts only what needs no account."""
     jobs = scans.Scans()
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         forgetting = asyncio.create_task(scans.forget(jobs))
+        if parts is not None:
+            parts.hub.start()
         try:
             yield
         finally:
@@ -35,9 +44,12 @@ def build(parts: object = None) -> FastAPI:
             await asyncio.to_thread(scans.close, jobs)
 
     app = FastAPI(title="DriftLock console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=living)
+    app.state.parts = parts
     app.add_middleware(security.secured)
     app.mount("/static", StaticFiles(directory=pages.STATIC), "static")
     app.include_router(upload.router(jobs, Limit(burst=6, every=20.0)))
+    for module in (accounts, feed, streams, money, organization):
+        app.include_router(module.routes)
     _errors(app)
 
     @app.get("/healthz")
@@ -45,8 +57,9 @@ def build(parts: object = None) -> FastAPI:
         return {"status": "ok"}
 
     @app.get("/")
-    async def first() -> Response:
-        return RedirectResponse("/scan", 303)
+    def first(request: Request) -> Response:
+        known = app.state.parts is not None and session.look(request) is not None
+        return RedirectResponse("/anomalies" if known else "/scan", 303)
 
     return app
 
@@ -58,8 +71,31 @@ def _errors(app: FastAPI) -> None:
     async def problem(request: Request, error: Problem) -> Response:
         return pages.problem_page(request, error)
 
+    @app.exception_handler(LoginNeeded)
+    async def login(request: Request, _: LoginNeeded) -> Response:
+        after = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        where = {"next": after} if request.method == "GET" else {}
+        return RedirectResponse("/login?" + urlencode(where), 303)
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        pause = getattr(error, "retry_after", None)
+        return pages.problem_page(request, Problem(error.status, _sentence(error), "Go back and try again.", retry_after=pause))
+
+    @app.exception_handler(BillingRefused)
+    async def against_the_books(request: Request, error: BillingRefused) -> Response:
+        return pages.problem_page(request, Problem(422, _sentence(error), "Go back and choose another value."))
+
+    @app.exception_handler(psycopg.OperationalError)
+    @app.exception_handler(PoolTimeout)
+    async def unreachable(request: Request, error: Exception) -> Response:
+        log.error("the database does not answer", error=type(error).__name__)
+        return pages.problem_page(
+            request, Problem(503, "The database does not answer.", "Try again in a minute.", retry_after=60)
+        )
+
     @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> Response:
+    async def plain(request: Request, error: HTTPException) -> Response:
         known = {
             404: Problem(404, "There is no such page.", "Check the address, or go back to where you came from."),
             405: Problem(405, "This page can't be used like that.", "Go back and use its form."),
@@ -69,9 +105,16 @@ def _errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def unfit(request: Request, _: RequestValidationError) -> Response:
-        return pages.problem_page(request, Problem(400, "That address does not fit.", "Go back and use the page's links."))
+        return pages.problem_page(
+            request, Problem(400, "That address does not fit.", "Go back and use the page's links.")
+        )
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
-        log.error("page failed", path=request.scope.get("route_path", ""), error=type(error).__name__)
+        log.error("a page failed", error=type(error).__name__)
         return pages.problem_page(request, Problem(500, "Something failed on our side.", "It is in our log. Try again."))
+
+
+def _sentence(error: Exception) -> str:
+    said = str(error).rstrip(".")
+    return said[:1].upper() + said[1:] + "."

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboards.console import wording
 from dashboards.console.problems import Problem
-from dashboards.console.security import form_token, remember_visitor
+from dashboards.console.security import form_token
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -49,9 +49,7 @@ def page(request: Request, name: str, *, status: int = 200, **context: Any) -> H
         "form_token": form_token(request),
         "path": request.url.path,
     }
-    response = HTMLResponse(fragment(name, **known | context), status_code=status)
-    remember_visitor(request, response)
-    return response
+    return HTMLResponse(fragment(name, **known | context), status_code=status)
 
 
 def problem_page(request: Request, problem: Problem) -> HTMLResponse:

@@ -7,6 +7,7 @@ the token. A request whose browser says that another site sent it is refused as 
 import hashlib
 import hmac
 import secrets
+from datetime import UTC, datetime
 
 from fastapi import Request, Response
 from starlette.datastructures import FormData, MutableHeaders
@@ -44,6 +45,7 @@ def secured(app: ASGIApp) -> ASGIApp:
             return
         most = MAX_UPLOAD_BYTES + _UPLOAD_ROOM if scope["path"] == UPLOAD_PATH else MAX_FORM_BYTES
         got = 0
+        state = scope.setdefault("state", {})
 
         async def bounded() -> Message:
             nonlocal got
@@ -58,6 +60,8 @@ def secured(app: ASGIApp) -> ASGIApp:
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 headers.setdefault("cache-control", "no-store")
+                for cookie in state.get("cookies", {}).values():
+                    headers.append("set-cookie", cookie)
             await send(message)
 
         await app(scope, bounded, with_headers)
@@ -66,13 +70,19 @@ def secured(app: ASGIApp) -> ASGIApp:
 
 
 def visitor(request: Request) -> str:
-    """The visitor's secret: that of the cookie, else a new one that the answer must set."""
+    """The visitor's secret: that of the cookie, else a new one, which the answer sets."""
     known = getattr(request.state, "visitor", None) or request.cookies.get(VISITOR, "")
     if len(known) != 43:
         known = secrets.token_urlsafe(32)
-        request.state.new_visitor = True
+        set_cookie(request, VISITOR, known)
     request.state.visitor = known
     return str(known)
+
+
+def renew_visitor(request: Request) -> None:
+    """A new secret, after a login or logout: forms opened before are void."""
+    request.state.visitor = secrets.token_urlsafe(32)
+    set_cookie(request, VISITOR, request.state.visitor)
 
 
 def form_token(request: Request) -> str:
@@ -80,15 +90,18 @@ def form_token(request: Request) -> str:
     return hmac.new(visitor(request).encode(), b"form", hashlib.sha256).hexdigest()
 
 
-def remember_visitor(request: Request, response: Response) -> None:
-    """Set the visitor's cookie where it is new."""
-    if getattr(request.state, "new_visitor", False):
-        set_cookie(response, VISITOR, visitor(request))
+def set_cookie(request: Request, name: str, value: str, *, until: datetime | None = None) -> None:
+    """Let the answer set a cookie: closed to scripts, only encrypted (or on loopback), not sent with other sites' forms."""
+    cookie = Response()
+    cookie.set_cookie(name, value, expires=until, path="/", secure=True, httponly=True, samesite="lax")
+    if not hasattr(request.state, "cookies"):
+        request.state.cookies = {}
+    request.state.cookies[name] = cookie.headers["set-cookie"]
 
 
-def set_cookie(response: Response, name: str, value: str, *, seconds: int | None = None) -> None:
-    """A cookie that scripts can't read, that only travels encrypted (or on loopback), and not with other sites' forms."""
-    response.set_cookie(name, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
+def drop_cookie(request: Request, name: str) -> None:
+    """Let the answer remove a cookie."""
+    set_cookie(request, name, "", until=datetime.fromtimestamp(0, UTC))
 
 
 async def form(request: Request) -> FormData:
@@ -97,9 +110,9 @@ async def form(request: Request) -> FormData:
         raise Problem(403, "This form was sent by another site.", "Open the page here and send it again.")
     fields = await request.form(max_files=1, max_fields=40)
     token = fields.get("token", "")
-    if VISITOR not in request.cookies or not isinstance(token, str):
-        raise Problem(403, *_STALE)
-    if not hmac.compare_digest(token.encode(), form_token(request).encode()):
+    known = isinstance(token, str) and VISITOR in request.cookies
+    if not known or not hmac.compare_digest(str(token).encode(), form_token(request).encode()):
+        await fields.close()
         raise Problem(403, *_STALE)
     return fields
 
