@@ -110,6 +110,9 @@ class Settings(BaseModel):
     mail_from: Annotated[str, Field(description="sender of our e-mails: an address, or Name <address>")] = (
         "DriftLock <billing@localhost>"
     )
+    api_url: Annotated[
+        str, Field(description="the API's address as senders of events reach it, for the console's examples")
+    ] = "http://127.0.0.1:8080"
     console_url: Annotated[str, Field(description="the console's address, for links in e-mails; empty: no links")] = ""
     resend_api_key: Annotated[SecretStr, Field(description="e-mail by Resend")] = SecretStr("")
     cors_origins: Annotated[str, Field(description="comma separated origins, never *")] = ""

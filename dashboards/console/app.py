@@ -10,8 +10,9 @@ import psycopg
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -50,11 +51,8 @@ def build(parts: Parts | None) -> FastAPI:
     app.include_router(upload.router(jobs, Limit(burst=6, every=20.0)))
     for module in (accounts, feed, streams, money, organization):
         app.include_router(module.routes)
+    _probes(app, parts)
     _errors(app)
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
 
     @app.get("/")
     def first(request: Request) -> Response:
@@ -62,6 +60,31 @@ def build(parts: Parts | None) -> FastAPI:
         return RedirectResponse("/anomalies" if known else "/scan", 303)
 
     return app
+
+
+def _probes(app: FastAPI, parts: Parts | None) -> None:
+    """Whether the process lives, whether its database answers, and its metrics."""
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    def readyz() -> JSONResponse:
+        if parts is None:
+            return JSONResponse({"status": "ready", "failing": {}})
+        try:
+            for pool in (parts.pools.tenants, parts.pools.accounts):
+                with pool.connection(timeout=2.0) as connection:
+                    connection.execute("SELECT 1")
+        except (psycopg.Error, PoolTimeout):
+            said = {"database": "PostgreSQL does not answer"}
+            return JSONResponse({"status": "not ready", "failing": said}, status_code=503)
+        return JSONResponse({"status": "ready", "failing": {}})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _errors(app: FastAPI) -> None:
@@ -80,7 +103,9 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
         pause = getattr(error, "retry_after", None)
-        return pages.problem_page(request, Problem(error.status, _sentence(error), "Go back and try again.", retry_after=pause))
+        return pages.problem_page(
+            request, Problem(error.status, _sentence(error), "Go back and try again.", retry_after=pause)
+        )
 
     @app.exception_handler(BillingRefused)
     async def against_the_books(request: Request, error: BillingRefused) -> Response:
@@ -112,7 +137,9 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         log.error("a page failed", error=type(error).__name__)
-        return pages.problem_page(request, Problem(500, "Something failed on our side.", "It is in our log. Try again."))
+        return pages.problem_page(
+            request, Problem(500, "Something failed on our side.", "It is in our log. Try again.")
+        )
 
 
 def _sentence(error: Exception) -> str:

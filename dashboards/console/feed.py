@@ -1,8 +1,10 @@
 """The live feed of anomalies, and the page of one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, cast, get_args
 from urllib.parse import urlencode
 from uuid import UUID
@@ -25,6 +27,7 @@ from schemas.models import Severity
 routes = APIRouter()
 PAGE = 50
 BEAT_S = 15.0
+SOON_S, WHILE_S = 0.2, 10.0
 STREAM_S = 300.0
 """A stream ends after that, and the browser comes again: then its login is looked at again."""
 SEVERITIES: tuple[Severity, ...] = tuple(reversed(get_args(Severity)))
@@ -36,7 +39,9 @@ Reader = Annotated[Who, Depends(session.allowed("anomalies:read"))]
 
 def wanted(query: QueryParams) -> Filter:
     """The filter of an address; 400 for what it can't be."""
-    given = {name: [v.strip() for v in query.getlist(name) if v.strip()][:20] for name in ("severity", "status", "stream")}
+    given = {
+        name: [v.strip() for v in query.getlist(name) if v.strip()][:20] for name in ("severity", "status", "stream")
+    }
     if not set(given["severity"]) <= set(SEVERITIES) or not set(given["status"]) <= set(STATUSES):
         raise Problem(400, "That filter does not fit.", "Choose a severity and a status from the lists.")
     return Filter(
@@ -76,7 +81,10 @@ def feed(request: Request, who: Reader, cursor: str | None = None) -> HTMLRespon
         severities=SEVERITIES,
         statuses=STATUSES,
         names=NAMES,
-        chosen={name: request.query_params.get(name, "") for name in ("severity", "status", "stream", "text", "since", "until")},
+        chosen={
+            name: request.query_params.get(name, "")
+            for name in ("severity", "status", "stream", "text", "since", "until")
+        },
     )
 
 
@@ -102,19 +110,21 @@ def _present(ours: Parts, who: Who) -> str:
 
 async def _news(ours: Parts, who: Who, asked: Filter, place: str) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
-    ends = loop.time() + STREAM_S
+    ends, told, woken = loop.time() + STREAM_S, loop.time(), 0.0
     yield "retry: 1000\n\n"
     with ours.hub.waiting(who.organization_id) as changed:
         while loop.time() < ends and not ours.hub.ended:
             changed.clear()
             rows, place = await asyncio.to_thread(_after, ours, who, asked, place)
-            if rows:
-                yield "".join(rows)
+            if rows or loop.time() - told > BEAT_S:
+                told = loop.time()
+                yield "".join(rows) or f"id: {place}\n: still here\n\n"
                 continue
-            try:
-                await asyncio.wait_for(changed.wait(), BEAT_S)
-            except TimeoutError:
-                yield f"id: {place}\n: still here\n\n"
+            # What was told of is visible only when older transactions have ended: look again soon, for a while.
+            pause = SOON_S if loop.time() - woken < WHILE_S else BEAT_S
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), pause)
+                woken = loop.time()
 
 
 def _after(ours: Parts, who: Who, asked: Filter, place: str) -> tuple[list[str], str]:
@@ -123,7 +133,8 @@ def _after(ours: Parts, who: Who, asked: Filter, place: str) -> tuple[list[str],
         seen = live.after(connection, who.organization_id, place)
         for one in seen:
             place = one.place
-            if fits(asked, one.anomaly, lambda a=one.anomaly: anomalies.get_anomaly(connection, who.organization_id, a.id)):  # type: ignore[misc]
+            whole = partial(anomalies.get_anomaly, connection, who.organization_id, one.anomaly.id)
+            if fits(asked, one.anomaly, whole):
                 html = fragment("_row.html", a=one.anomaly, names=NAMES, fresh=True)
                 data = "\n".join(f"data: {line}" for line in html.splitlines())
                 rows.append(f"id: {place}\nevent: anomaly\n{data}\n\n")
@@ -132,7 +143,7 @@ def _after(ours: Parts, who: Who, asked: Filter, place: str) -> tuple[list[str],
     return rows, place
 
 
-def fits(asked: Filter, one: Listed, whole: Any) -> bool:
+def fits(asked: Filter, one: Listed, whole: Callable[[], Found]) -> bool:
     """Whether an anomaly is one of those asked for; `whole` gives its event, where text is looked for."""
     if asked.since is not None and one.created_at < asked.since:
         return False
@@ -209,7 +220,7 @@ def set_status(
                 connection,
                 who.organization_id,
                 anomaly_id,
-                cast("Status", chosen),
+                chosen,
                 by=who.principal.actor,
                 note=text(fields, "note", 1000),
                 if_match=text(fields, "etag", 200),
@@ -218,7 +229,13 @@ def set_status(
             )
         except PreconditionFailed:
             found = anomalies.get_anomaly(connection, who.organization_id, anomaly_id)
-            return _shown(request, who, found, status=412, wrong="Somebody changed it meanwhile. This is how it is now; your change was not made.")
+            return _shown(
+                request,
+                who,
+                found,
+                status=412,
+                wrong="Somebody changed it meanwhile. This is how it is now; your change was not made.",
+            )
     credit = "" if done.credit is None else f"?credit={done.credit.outcome}"
     return RedirectResponse(f"/anomalies/{anomaly_id}{credit}", 303)
 

@@ -164,5 +164,3 @@ def metrics(said: Mapping[str, Any]) -> tuple[Metric, ...]:
             "How often a random division of the same events looks as different as this one. Below 0.05 is hardly chance.",
         ),
     )
-
-

@@ -37,4 +37,8 @@ def network(address: str) -> str:
         known = ip_address(address)
     except ValueError:
         return address
-    return str(known) if known.version == 4 else ":".join(part.lstrip("0") or "0" for part in known.exploded.split(":")[:4])
+    return (
+        str(known)
+        if known.version == 4
+        else ":".join(part.lstrip("0") or "0" for part in known.exploded.split(":")[:4])
+    )

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -25,6 +25,7 @@ class Hub:
         self._waiting: dict[UUID, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._leaving: Callable[[], bool] = lambda: False
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
 
     def start(self) -> None:
@@ -38,10 +39,14 @@ class Hub:
         if self._thread.is_alive():
             self._thread.join(timeout=2 * LOOK_S)
 
+    def until(self, leaving: Callable[[], bool]) -> None:
+        """Streams end as well once `leaving` says so: a server that stops waits for them."""
+        self._leaving = leaving
+
     @property
     def ended(self) -> bool:
         """Whether streams are to end."""
-        return self._ended.is_set()
+        return self._ended.is_set() or self._leaving()
 
     @contextmanager
     def waiting(self, organization_id: UUID) -> Iterator[asyncio.Event]:
@@ -66,6 +71,8 @@ class Hub:
                     while not self._ended.is_set():
                         for said in connection.notifies(timeout=LOOK_S):
                             self._wake(_organization(said.payload))
+                        if self._leaving():
+                            self._wake(None)
             except psycopg.Error as error:
                 log.warning("no news of anomalies", error=type(error).__name__)
                 self._ended.wait(RETRY_S)

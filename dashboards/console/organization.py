@@ -26,6 +26,9 @@ from schemas.errors import UnknownOrganization
 routes = APIRouter()
 Form = Annotated[FormData, Depends(security.form)]
 ROTATION = timedelta(days=1)
+FIRST_KEY: tuple[Scope, ...] = ("events:write",)
+CHECKED = [Depends(security.form)]
+"""For a form of which nothing but its token is read."""
 ROLES: tuple[Role, ...] = get_args(Role)
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -41,13 +44,13 @@ def start(request: Request, who: Known) -> HTMLResponse:
     return page(request, "start.html", key=None, api=_api(parts.of(request)), may_make=who.may("keys:write"))
 
 
-@routes.post("/start")
-def started(request: Request, who: Annotated[Who, may("keys:write")], fields: Form) -> HTMLResponse:  # noqa: ARG001 the form's token is checked
+@routes.post("/start", dependencies=CHECKED)
+def started(request: Request, who: Annotated[Who, may("keys:write")]) -> HTMLResponse:
     """A first key that may send events, shown this once, with a line that uses it."""
     ours = parts.of(request)
     with ours.pools.tenants.connection() as connection:
         made = keys.create_key(
-            connection, who.organization_id, "First key", ("events:write",), by=who.principal.actor, at=ours.clock()
+            connection, who.organization_id, "First key", FIRST_KEY, by=who.principal.actor, at=ours.clock()
         )
     return page(request, "start.html", key=made, api=_api(ours), may_make=True)
 
@@ -137,7 +140,12 @@ def set_cap(request: Request, who: Annotated[Who, may("billing:write")], fields:
         raise Problem(400, "That cap does not fit.", "Choose a mode, and a percentage from 100, or none.")
     with ours.pools.tenants.connection() as connection:
         settings.set_cap(
-            connection, who.organization_id, cast("Mode", mode), int(said) if said else None, by=who.principal.actor, at=ours.clock()
+            connection,
+            who.organization_id,
+            mode,
+            int(said) if said else None,
+            by=who.principal.actor,
+            at=ours.clock(),
         )
     return RedirectResponse("/settings?saved=cap", 303)
 
@@ -164,7 +172,15 @@ def _keys(request: Request, who: Who, made: keys.NewKey | None) -> HTMLResponse:
     ours = parts.of(request)
     with ours.pools.tenants.connection() as connection:
         known = keys.list_keys(connection, who.organization_id)
-    return page(request, "keys.html", keys=known, made=made, scopes=KEY_SCOPES, may_write=who.may("keys:write"), now=ours.clock())
+    return page(
+        request,
+        "keys.html",
+        keys=known,
+        made=made,
+        scopes=KEY_SCOPES,
+        may_write=who.may("keys:write"),
+        now=ours.clock(),
+    )
 
 
 @routes.post("/settings/keys")
@@ -176,13 +192,18 @@ def make_key(request: Request, who: Annotated[Who, may("keys:write")], fields: F
         raise Problem(400, "A key needs at least one permission.", "Go back and choose what it may do.")
     with ours.pools.tenants.connection() as connection:
         made = keys.create_key(
-            connection, who.organization_id, text(fields, "name", 100), cast("list[Scope]", chosen), by=who.principal.actor, at=ours.clock()
+            connection,
+            who.organization_id,
+            text(fields, "name", 100),
+            cast("list[Scope]", chosen),
+            by=who.principal.actor,
+            at=ours.clock(),
         )
     return _keys(request, who, made)
 
 
-@routes.post("/settings/keys/{key_id}/{what}")
-def change_key(request: Request, who: Annotated[Who, may("keys:write")], fields: Form, key_id: str, what: str) -> Response:  # noqa: ARG001 the form's token is checked
+@routes.post("/settings/keys/{key_id}/{what}", dependencies=CHECKED)
+def change_key(request: Request, who: Annotated[Who, may("keys:write")], key_id: str, what: str) -> Response:
     """Rotate a key, with a day of overlap, or revoke it."""
     ours, by = parts.of(request), who.principal.actor
     with ours.pools.tenants.connection() as connection:
@@ -205,7 +226,14 @@ def listed_members(request: Request, who: Annotated[Who, may("members:read")]) -
         invited = members.list_invitations(connection, who.organization_id, ours.clock())
     mine = [role for role in ROLES if RANK[role] <= RANK[who.role]]
     return page(
-        request, "members.html", members=known, invitations=invited, roles=mine, rank=RANK, who=who, may_write=who.may("members:write")
+        request,
+        "members.html",
+        members=known,
+        invitations=invited,
+        roles=mine,
+        rank=RANK,
+        who=who,
+        may_write=who.may("members:write"),
     )
 
 
@@ -230,8 +258,8 @@ def change_member(request: Request, who: Known, fields: Form, user_id: UUID) -> 
     return RedirectResponse("/settings/members", 303)
 
 
-@routes.post("/settings/invitations/{invitation_id}")
-def withdraw(request: Request, who: Annotated[Who, may("members:write")], fields: Form, invitation_id: UUID) -> Response:  # noqa: ARG001 the form's token is checked
+@routes.post("/settings/invitations/{invitation_id}", dependencies=CHECKED)
+def withdraw(request: Request, who: Annotated[Who, may("members:write")], invitation_id: UUID) -> Response:
     """Withdraw an invitation."""
     ours = parts.of(request)
     with ours.pools.tenants.connection() as connection:
@@ -243,7 +271,7 @@ def _role(fields: FormData) -> Role:
     role = text(fields, "role", 16)
     if role not in ROLES:
         raise Problem(400, "That role does not fit.", "Choose one of the list.")
-    return cast("Role", role)
+    return role
 
 
 @routes.get("/settings/audit")

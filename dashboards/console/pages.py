@@ -37,12 +37,12 @@ def _environment() -> Environment:
     return made
 
 
-def fragment(name: str, **context: Any) -> str:
+def fragment(name: str, /, **context: Any) -> str:
     """A part of a page."""
     return _environment().get_template(name).render(**context)
 
 
-def page(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+def page(request: Request, name: str, /, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A whole page; it may hold forms."""
     known = {
         "session": getattr(request.state, "session", None),

@@ -21,9 +21,7 @@ MAX_UPLOAD_BYTES = 20 << 20
 _UPLOAD_ROOM = 64 << 10
 UPLOAD_PATH = "/scan"
 
-POLICY = (
-    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:"
-)
+POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:"
 HEADERS = {
     "content-security-policy": POLICY,
     "cross-origin-opener-policy": "same-origin",

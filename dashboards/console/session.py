@@ -107,7 +107,9 @@ def allowed(scope: Scope) -> Callable[[Request], Who]:
     def check(request: Request) -> Who:
         who = needed(request)
         if not who.may(scope):
-            raise Problem(403, "Your role does not allow this.", f"You are {who.role} of {who.organization_name}: ask an owner.")
+            raise Problem(
+                403, "Your role does not allow this.", f"You are {who.role} of {who.organization_name}: ask an owner."
+            )
         return who
 
     return check

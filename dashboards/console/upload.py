@@ -86,5 +86,7 @@ def _submit(jobs: Scans, fields: FormData) -> Job:
 def _job(jobs: Scans, job_id: str) -> Job:
     job = jobs.jobs.get(job_id)
     if job is None:
-        raise Problem(404, "This scan is no longer here.", "Results are forgotten after ten minutes: upload the file again.")
+        raise Problem(
+            404, "This scan is no longer here.", "Results are forgotten after ten minutes: upload the file again."
+        )
     return job

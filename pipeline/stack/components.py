@@ -40,7 +40,7 @@ class Components:
     def environ_of(self, program: Program) -> dict[str, str]:
         """The environment of one process."""
         port = str(self.ports[program.name])
-        return {**self.environ, "METRICS_PORT": port, "PORT": port}
+        return {**self.environ, "METRICS_PORT": port, "PORT": port, "CONSOLE_PORT": port}
 
     @property
     def logs(self) -> Path:
@@ -72,6 +72,8 @@ def start(folder: Path, kind: Kind, say: Say, create_time: Sequence[str] = ()) -
             undo()
         raise
     ports = dict(zip((p.name for p in PROGRAMS), free_ports(len(PROGRAMS)), strict=True))
+    environ["API_URL"] = f"http://{LOOPBACK}:{ports['api']}"
+    environ["CONSOLE_URL"] = f"http://{LOOPBACK}:{ports['console']}"
     return Components(folder, chosen, database, stripe, url, environ, ports)
 
 

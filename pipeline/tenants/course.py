@@ -39,7 +39,9 @@ class Opened:
 
 def around(connection: Connection, organization_id: UUID, stream: str, at: datetime, limit: int = 100) -> list[Point]:
     """Up to `limit` anomalies of a stream before and after an instant each, in order of time."""
-    columns = "SELECT id, created_at, score_bits, surprisal FROM anomalies WHERE organization_id = %(o)s AND stream = %(s)s"
+    columns = (
+        "SELECT id, created_at, score_bits, surprisal FROM anomalies WHERE organization_id = %(o)s AND stream = %(s)s"
+    )
     with tenant(connection, organization_id):
         rows = connection.execute(
             f"({columns} AND created_at <= %(at)s ORDER BY created_at DESC LIMIT %(n)s)"

@@ -28,7 +28,9 @@ def test_no_template_holds_a_script_a_style_or_another_origin() -> None:
 
 
 def test_every_form_that_changes_something_carries_a_token() -> None:
-    forms = [(path, f) for path in TEMPLATES for f in re.findall(r"<form\b.*?</form>", path.read_text("utf-8"), re.DOTALL)]
+    forms = [
+        (path, f) for path in TEMPLATES for f in re.findall(r"<form\b.*?</form>", path.read_text("utf-8"), re.DOTALL)
+    ]
     assert forms
     for path, form in forms:
         assert 'method="post"' not in form or 'name="token" value="{{ form_token }}"' in form, path.name
