@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from pipeline.scan.printable import short
 from schemas.models import BIT
 
@@ -72,11 +74,21 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def coded(sentence: str) -> Markup:
+    """A sentence of the detector with its quoted tokens as code.
+
+    >>> coded("`<b>` is new")
+    Markup('<code>&lt;b&gt;</code> is new')
+    """
+    parts = [escape(part) for part in sentence.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))  # noqa: S704
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """`1 event`, `2,000 events`."""
     return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (number, bits, p_value, odds, size, dollars, rate, when, day, iso, plural, short)
+    f.__name__: f for f in (number, bits, p_value, odds, size, dollars, rate, when, day, iso, plural, coded, short)
 }

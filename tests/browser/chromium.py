@@ -22,6 +22,8 @@ PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
 WAIT_MS = 15_000
+DRAWN = "[...document.querySelectorAll('.uplot')].every((plot) => plot.offsetWidth <= plot.parentElement.clientWidth)"
+"""Plots fit their places again after the window changed."""
 
 
 @dataclass
@@ -115,6 +117,7 @@ def look(one: Watched, name: str) -> None:
     one.page.screenshot(path=PICTURES / f"{name}-dark.png", full_page=True)
     one.page.emulate_media(color_scheme="light")
     one.page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+    one.page.wait_for_function(DRAWN)
     wide = one.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     one.page.screenshot(path=PICTURES / f"{name}-phone.png", full_page=True)
     one.page.set_viewport_size({"width": DESK["width"], "height": DESK["height"]})
