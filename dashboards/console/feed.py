@@ -164,6 +164,8 @@ def one(request: Request, anomaly_id: UUID, who: Reader) -> HTMLResponse:
 
 
 def _shown(request: Request, who: Who, found: Found, *, status: int = 200, wrong: str = "") -> HTMLResponse:
+    with parts.of(request).pools.tenants.connection() as connection:
+        people = session.people(connection, who)
     return page(
         request,
         "anomaly.html",
@@ -176,6 +178,7 @@ def _shown(request: Request, who: Who, found: Found, *, status: int = 200, wrong
         names=NAMES,
         said=SAID.get(request.query_params.get("credit", ""), ""),
         may_write=who.may("anomalies:write"),
+        people=people,
     )
 
 
@@ -214,8 +217,8 @@ def set_status(
     ours, chosen = parts.of(request), text(fields, "status", 32)
     if chosen not in STATUSES:
         raise Problem(400, "That status does not fit.", "Use the buttons of the page.")
-    with ours.pools.tenants.connection() as connection:
-        try:
+    try:
+        with ours.pools.tenants.connection() as connection:
             done = anomalies.set_status(
                 connection,
                 who.organization_id,
@@ -227,15 +230,11 @@ def set_status(
                 at=ours.clock(),
                 credit_limit_percent=ours.settings.credit_limit_percent,
             )
-        except PreconditionFailed:
+    except PreconditionFailed:
+        with ours.pools.tenants.connection() as connection:
             found = anomalies.get_anomaly(connection, who.organization_id, anomaly_id)
-            return _shown(
-                request,
-                who,
-                found,
-                status=412,
-                wrong="Somebody changed it meanwhile. This is how it is now; your change was not made.",
-            )
+        wrong = "Somebody changed it meanwhile. This is how it is now; your change was not made."
+        return _shown(request, who, found, status=412, wrong=wrong)
     credit = "" if done.credit is None else f"?credit={done.credit.outcome}"
     return RedirectResponse(f"/anomalies/{anomaly_id}{credit}", 303)
 

@@ -13,7 +13,7 @@ from pipeline.tenants.live import CHANNEL
 
 log = structlog.get_logger()
 RETRY_S = 1.0
-LOOK_S = 2.0
+LOOK_S = 0.5
 """How long a listener waits before it looks whether it is to end; a lost connection is seen at once."""
 
 

@@ -79,6 +79,7 @@ def _general(request: Request, who: Who, *, status: int = 200, wrong: str = "") 
         s=known,
         percent=percent,
         default=known.sensitivity is None,
+        installation=ours.settings.sensitivity,
         opened=opened,
         now=_predicted(opened, terms, percent),
         table=[_predicted(opened, terms, p) for p in prediction.SETTINGS],
@@ -280,4 +281,5 @@ def trail(request: Request, who: Annotated[Who, may("audit:read")], before: int 
     ours = parts.of(request)
     with ours.pools.tenants.connection() as connection:
         actions = audit.list_actions(connection, who.organization_id, before_seq=before, limit=100)
-    return page(request, "audit.html", actions=actions, more=len(actions) == 100)
+        people = session.people(connection, who)
+    return page(request, "audit.html", actions=actions, more=len(actions) == 100, people=people)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
+import psycopg
 from fastapi import Depends, Request
 
 from dashboards.console import parts, security
@@ -13,6 +14,7 @@ from pipeline.accounts import sessions
 from pipeline.accounts.errors import BadToken
 from pipeline.accounts.roles import Principal, Role, Scope
 from pipeline.accounts.sessions import Tokens
+from pipeline.tenants import members
 
 ACCESS, REFRESH = "driftlock_access", "driftlock_refresh"
 
@@ -88,6 +90,11 @@ def _principal(request: Request) -> Principal | None:
             return None
     remember(request, tokens)
     return principal
+
+
+def people(connection: psycopg.Connection[Any], who: Who) -> dict[str, str]:
+    """Names of members by what history and audit say of them: `user/<id>`."""
+    return {f"user/{m.user_id}": m.name for m in members.list_members(connection, who.organization_id)}
 
 
 def needed(request: Request) -> Who:

@@ -81,7 +81,7 @@ def coded(sentence: str) -> Markup:
     Markup('<code>&lt;b&gt;</code> is new')
     """
     parts = [escape(part) for part in sentence.split("`")]
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))  # noqa: S704
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))
 
 
 def plural(count: int, one: str, many: str = "") -> str:

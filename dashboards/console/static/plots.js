@@ -20,11 +20,14 @@
     g.restore();
   };
   const chart = (place, data, values, name, height, points) => {
+    const first = data.x[0];
+    const last = data.x[data.x.length - 1];
+    const room = Math.max((last - first) * 0.04, 1800);
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
     return new uPlot({
       width: place.clientWidth, height, cursor: { sync: { key: "driftlock" }, drag: { x: true, y: false } },
       legend: { show: false },
-      scales: { x: { time: data.timed, range: (u, low, high) => { const room = points ? Math.max((high - low) * 0.04, 1800) : 0; return [low - room, high + room]; } }, y: { range: (u, low, high) => [0, Math.max(high || 1, 1) * 1.08] } },
+      scales: { x: { time: data.timed, range: (u, low, high) => (points && !(low > first && high < last) ? [first - room, last + room] : [low, high]) }, y: { range: (u, low, high) => [0, Math.max(high || 1, 1) * 1.08] } },
       axes: [{ ...axis, space: 70 }, { ...axis, label: name, labelSize: 18, labelFont: "12px system-ui, sans-serif", size: 46 }],
       series: [{}, { stroke: colour("--ink"), width: points ? 0 : 1, fill: points ? undefined : colour("--well"), points: { show: points, size: 7, fill: colour("--accent"), stroke: colour("--accent") } }],
       hooks: { draw: [lines(data.marks)] },
