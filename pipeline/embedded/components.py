@@ -25,7 +25,7 @@ from schemas.errors import ComponentMissing, DriftlockError
 KAFKA_VERSION = "4.4.0"
 STRIPE_MOCK_VERSION = "v0.203.0"
 AXE_VERSION = "4.14.1"
-AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"  # pragma: allowlist secret
 JAVA_AT_LEAST = 17
 GO_AT_LEAST = (1, 22)
 MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"

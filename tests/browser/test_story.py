@@ -13,7 +13,7 @@ from tests.browser.chromium import Watched, look, watched
 from tests.browser.logs import LINES, normal, odd
 from tests.browser.stack import Product, running
 
-EMAIL, PASSWORD = "ann@example.com", "four words nobody knows"
+EMAIL, PASSWORD = "ann@example.com", "four words nobody knows"  # pragma: allowlist secret
 ARRIVAL_MS = 60_000
 
 
