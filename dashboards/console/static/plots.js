@@ -27,6 +27,7 @@
     return new uPlot({
       width: place.clientWidth, height, cursor: { sync: { key: "driftlock" }, drag: { x: true, y: false } },
       legend: { show: false },
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       scales: { x: { time: data.timed, range: (u, low, high) => (points && !(low > first && high < last) ? [first - room, last + room] : [low, high]) }, y: { range: (u, low, high) => [0, Math.max(high || 1, 1) * 1.08] } },
       axes: [{ ...axis, space: 70 }, { ...axis, label: name, labelSize: 18, labelFont: "12px system-ui, sans-serif", size: 46 }],
       series: [{}, { stroke: colour("--ink"), width: points ? 0 : 1, fill: points ? undefined : colour("--well"), points: { show: points, size: 7, fill: colour("--accent"), stroke: colour("--accent") } }],
