@@ -203,7 +203,7 @@ def _row(event: str) -> str:
 
 
 def _listen(world: World, one: Visitor, path: str, last: str, count: int) -> list[str]:
-    """The first `count` events of a stream that is then left."""
+    """The first `count` events of a stream that is then left; of none, one that ends by itself once the process is to end."""
     events: list[str] = []
 
     async def follow() -> None:
@@ -217,21 +217,30 @@ def _listen(world: World, one: Visitor, path: str, last: str, count: int) -> lis
             body = message.get("body", b"")
             assert isinstance(body, bytes)
             events.extend(p for p in body.decode().split("\n\n") if "event: anomaly" in p)
-            if len(events) >= count:
+            if count == 0:
+                world.hub.until(lambda: True)
+            elif len(events) >= count:
                 done.set()
 
-        cookie = "; ".join(f"{c.name}={c.value}" for c in one.cookies.jar)
-        url = httpx.URL(f"https://console.test{path}")
-        headers = [(b"host", b"console.test"), (b"cookie", cookie.encode()), (b"last-event-id", last.encode())]
-        scope = {
-            "type": "http", "method": "GET", "path": url.path, "raw_path": url.raw_path, "query_string": url.query,
-            "headers": headers if last else headers[:2], "scheme": "https", "server": ("console.test", 443),
-            "client": ("127.0.0.1", 1), "http_version": "1.1", "root_path": "",
-        }  # fmt: skip
-        await asyncio.wait_for(world.app(scope, receive, send), 30)  # type: ignore[arg-type]
+        await asyncio.wait_for(world.app(_scope(one, path, last), receive, send), 30)  # type: ignore[arg-type]
 
     asyncio.run(follow())
     return events[:count]
+
+
+def _scope(one: Visitor, path: str, last: str) -> dict[str, object]:
+    cookie = "; ".join(f"{c.name}={c.value}" for c in one.cookies.jar)
+    url = httpx.URL(f"https://console.test{path}")
+    headers = [(b"host", b"console.test"), (b"cookie", cookie.encode()), (b"last-event-id", last.encode())]
+    return {
+        "type": "http", "method": "GET", "path": url.path, "raw_path": url.raw_path, "query_string": url.query,
+        "headers": headers if last else headers[:2], "scheme": "https", "server": ("console.test", 443),
+        "client": ("127.0.0.1", 1), "http_version": "1.1", "root_path": "",
+    }  # fmt: skip
+
+
+def test_open_streams_end_with_the_process(world: World) -> None:
+    assert _listen(world, person(world, "ann@example.com"), "/anomalies/stream", "", 0) == []
 
 
 def test_a_session_is_renewed_by_its_refresh_token_and_ends_everywhere(world: World) -> None:
