@@ -12,17 +12,15 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.chromium import Watched, look, watched
 from tests.browser.logs import LINES, normal, odd
 from tests.browser.stack import Product, running
+from tests.stack.fixtures import scratch
 
 EMAIL, PASSWORD = "ann@example.com", "four words nobody knows"  # pragma: allowlist secret
 ARRIVAL_MS = 60_000
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    folder = Path(tmp_path_factory.mktemp("product"))
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(0o755)
-    with running(folder) as one:
+def product() -> Iterator[Product]:
+    with scratch() as folder, running(folder) as one:
         yield one
 
 
