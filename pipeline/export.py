@@ -48,7 +48,7 @@ def rows(found: Iterable[Row], columns: Sequence[str], form: Format) -> None:
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_harmless(plain(row[name])) for name in columns] for row in found)
+        writer.writerows([harmless(plain(row[name])) for name in columns] for row in found)
         return
     texts = [list(columns), *([plain(row[name]) for name in columns] for row in found)]
     widths = [max(len(line[i]) for line in texts) for i in range(len(columns))]
@@ -56,7 +56,7 @@ def rows(found: Iterable[Row], columns: Sequence[str], form: Format) -> None:
         sys.stdout.write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
     """A tenant's text that a spreadsheet would take for a formula, made text."""
     return f"'{text}" if text[:1] in {"=", "+", "@", "\t", "\r"} or (text[:1] == "-" and not _is_number(text)) else text
 

@@ -7,6 +7,7 @@ _EVENT = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a101")
 _ANOMALY = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a102")
 _SCORED = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a103")
 _DEAD = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a104")
+_REQUEST = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a105")
 
 
 def placed_event_id(topic_id: str, partition: int, offset: int, index: int) -> UUID:
@@ -22,6 +23,11 @@ def named_event_id(organization_id: str, stream: str, producer_id: str) -> UUID:
 def anomaly_id(organization_id: str, stream: str, event_id: UUID, *, silence: bool = False) -> UUID:
     """Id of an anomaly, and of its usage record: of the first event of its internal episode, or of the silence after an event."""
     return uuid5(_ANOMALY, f"{organization_id}/{stream}/{event_id}" + ("/silence" if silence else ""))
+
+
+def request_name(organization_id: str, idempotency_key: str) -> UUID:
+    """What names the events of an HTTP request: the one with index i has the producer's id `<name>/<i>`, if none of its own."""
+    return uuid5(_REQUEST, f"{organization_id}/{idempotency_key}")
 
 
 def scored_usage_id(topic_id: str, partition: int, frame: int, organization_id: str) -> UUID:

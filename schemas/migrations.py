@@ -23,6 +23,7 @@ ROLES = (
     "driftlock_reader",
     "driftlock_jobs",
     "driftlock_alerts",
+    "driftlock_accounts",
 )
 """Login roles, one for each kind of process; none owns a table or passes by row-level security."""
 

@@ -103,6 +103,38 @@ class AlarmRinging(Notice):
     since: int
 
 
+class Addressed(Notice):
+    """What goes to a person, not to an organization's address. `to` and `token` are forgotten once it is delivered."""
+
+    to: str
+    token: str
+
+
+class AccountVerify(Addressed):
+    """Somebody signs up with this e-mail: the token finishes it."""
+
+    type: Literal["account.verify"] = "account.verify"
+
+
+class AccountExists(Addressed):
+    """Somebody signs up with this e-mail, which has an account already. No token."""
+
+    type: Literal["account.exists"] = "account.exists"
+
+
+class AccountReset(Addressed):
+    """A user asked for a new password: the token sets one."""
+
+    type: Literal["account.reset"] = "account.reset"
+
+
+class AccountInvited(Addressed):
+    """An organization invites somebody: the token makes a member of who holds it."""
+
+    type: Literal["account.invited"] = "account.invited"
+    role: Literal["owner", "admin", "member", "viewer"]
+
+
 KINDS: Mapping[str, type[Notice]] = MappingProxyType(
     {
         str(model.model_fields["type"].default): model
@@ -114,6 +146,10 @@ KINDS: Mapping[str, type[Notice]] = MappingProxyType(
             BillingPlanChanged,
             BillingTrialEnding,
             AlarmRinging,
+            AccountVerify,
+            AccountExists,
+            AccountReset,
+            AccountInvited,
         )
     }
 )

@@ -10,6 +10,8 @@
 An event is a JSON object, or text; a JSON string is a text event of its content. The body of a record that is one event, or
 of one line, is the bytes as they came; of an element of an array, the element as orjson writes it. In an object `stream`
 (text) and `event_id` (text or 64-bit integer) belong to us; they stay in the body. null counts as not given.
+The header x-event-ids, `<name>/<first>`, names the events that have no id of their own: the one with index i in the record
+is `<name>/<first + i>`. Our API writes it, so that a request that is sent again gives the same ids.
 Whatever can't be an event is a dead letter: an element or a line alone, where the others can be read; else the whole record.
 """
 
@@ -24,6 +26,7 @@ import orjson
 from schemas.topics import (
     CONTENT_TYPE_HEADER,
     DEFAULT_STREAM,
+    EVENT_IDS_HEADER,
     MAX_EVENT_BYTES,
     MAX_ID_BYTES,
     MAX_STREAM_BYTES,
@@ -48,6 +51,7 @@ _GUESS, _JSON, _NDJSON, _TEXT, _WRONG = range(5)
 _NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_EVENT_IDS = re.compile(r"([A-Za-z0-9-]{1,64})/(\d{1,9})")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -60,11 +64,27 @@ class Described:
     organization_id: str | None = None
     trace: str = ""
     wrong: tuple[str, str] | None = None
+    ids: tuple[str, int] | None = None
 
     @property
     def usual(self) -> bool:
-        """Whether `simple` may be asked: JSON as far as the headers say, without a trace."""
-        return self.kind <= _JSON and not self.trace
+        """Whether `simple` may be asked: JSON as far as the headers say, without a trace or names of events."""
+        return self.kind <= _JSON and not self.trace and self.ids is None
+
+    @property
+    def several(self) -> bool:
+        """Whether the headers say that each line is an event."""
+        return self.kind == _NDJSON
+
+    @property
+    def json(self) -> bool:
+        """Whether the headers say that the value is one JSON document."""
+        return self.kind == _JSON
+
+    @property
+    def known(self) -> bool:
+        """Whether the headers say what the value is."""
+        return self.kind in {_JSON, _NDJSON, _TEXT}
 
 
 def describe(headers: Headers) -> Described:
@@ -75,7 +95,12 @@ def describe(headers: Headers) -> Described:
     for name, value in headers:
         key = name.lower()
         raw = value.encode() if isinstance(value, str) else b"" if value is None else value
-        if said.setdefault(key, raw) != raw and key in {ORGANIZATION_HEADER, STREAM_HEADER, CONTENT_TYPE_HEADER}:
+        if said.setdefault(key, raw) != raw and key in {
+            ORGANIZATION_HEADER,
+            STREAM_HEADER,
+            CONTENT_TYPE_HEADER,
+            EVENT_IDS_HEADER,
+        }:
             return Described(_WRONG, wrong=("headers", f"the header {key} is given twice, and differs"))
     organization = said.get(ORGANIZATION_HEADER)
     organization_id = None if organization is None else organization.decode("ascii", "replace").lower()
@@ -99,7 +124,14 @@ def describe(headers: Headers) -> Described:
                 _WRONG, organization_id=organization_id, wrong=("stream", f"header {STREAM_HEADER}: {reason}")
             )
     trace = said.get(TRACE_HEADER, b"").decode("ascii", "replace")
-    return Described(kind, stream, organization_id, trace if _TRACE.fullmatch(trace) else "")
+    ids = _EVENT_IDS.fullmatch(said.get(EVENT_IDS_HEADER, b"").decode("ascii", "replace"))
+    return Described(
+        kind,
+        stream,
+        organization_id,
+        trace if _TRACE.fullmatch(trace) else "",
+        ids=(ids[1], int(ids[2])) if ids else None,
+    )
 
 
 def _kind(content_type: bytes) -> int | None:
@@ -152,8 +184,19 @@ def simple(value: bytes | None, stream: str, known: Container[str] = ()) -> tupl
     return (said[1], said[2]) if len(said) == 3 else None
 
 
-def read(value: bytes | None, described: Described) -> tuple[list[Event], list[Dead]]:  # noqa: PLR0911 - a table of cases
+def read(value: bytes | None, described: Described) -> tuple[list[Event], list[Dead]]:
     """The events and dead letters of a record, each with an index that no other of this record has, counted from 0."""
+    events, dead = _read(value, described)
+    if described.ids is not None:
+        name, first = described.ids
+        events = [
+            (index, body, stream, event_id or f"{name}/{first + index}".encode())
+            for index, body, stream, event_id in events
+        ]
+    return events, dead
+
+
+def _read(value: bytes | None, described: Described) -> tuple[list[Event], list[Dead]]:  # noqa: PLR0911 - a table of cases
     if described.wrong is not None:
         return [], [(0, *described.wrong, value or b"")]
     if not value:

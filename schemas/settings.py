@@ -26,6 +26,7 @@ class Settings(BaseModel):
     ] = "info"
     host: Annotated[str, Field(description="address the API and each process's own port listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port of the API")] = 8080
+    console_port: Annotated[int, Field(ge=0, le=65535, description="port of the web console")] = 3000
     metrics_port: Annotated[
         int,
         Field(
@@ -69,6 +70,13 @@ class Settings(BaseModel):
     database_url_alerts: Annotated[SecretStr, Field(description="role driftlock_alerts: the sender of e-mails")] = (
         SecretStr("")
     )
+    database_url_accounts: Annotated[
+        SecretStr, Field(description="role driftlock_accounts: who somebody is, before any organization is known")
+    ] = SecretStr("")
+    access_token_key: Annotated[
+        SecretStr,
+        Field(description="signs access tokens, the same in every API and console process; 32 characters or more"),
+    ] = SecretStr("")
 
     stripe_api_key: Annotated[
         SecretStr, Field(description="restricted key; a live one is refused unless STRIPE_ALLOW_LIVE")
@@ -103,6 +111,9 @@ class Settings(BaseModel):
         "DriftLock <billing@localhost>"
     )
     operator_email: Annotated[str, Field(description="who is told by e-mail of alarms about money; empty: nobody")] = ""
+    api_url: Annotated[
+        str, Field(description="the API's address as senders of events reach it, for the console's examples")
+    ] = "http://127.0.0.1:8080"
     console_url: Annotated[str, Field(description="the console's address, for links in e-mails; empty: no links")] = ""
     resend_api_key: Annotated[SecretStr, Field(description="e-mail by Resend")] = SecretStr("")
     cors_origins: Annotated[str, Field(description="comma separated origins, never *")] = ""

@@ -77,6 +77,7 @@ ORGANIZATION_HEADER = "x-organization-id"
 STREAM_HEADER = "x-stream"
 TRACE_HEADER = "traceparent"
 CONTENT_TYPE_HEADER = "content-type"
+EVENT_IDS_HEADER = "x-event-ids"
 DEFAULT_STREAM = "default"
 
 MAX_EVENT_BYTES = 64 * 1024

@@ -1,10 +1,12 @@
 """Fixtures that every test may ask for."""
 
+from tests.integration.api_world import api_world
 from tests.stack.database import database, migrated_template
 from tests.stack.fixtures import broker, own_broker, own_postgres, postgres, topic_prefix
 from tests.stack.stripe import fake_stripe
 
 __all__ = [
+    "api_world",
     "broker",
     "database",
     "fake_stripe",

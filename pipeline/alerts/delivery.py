@@ -8,7 +8,7 @@ import smtplib
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from typing import Any, Literal
@@ -147,11 +147,17 @@ def _deliver_one(connection: Connection, to: Server, now: datetime, rng: random.
         found = connection.execute(_CLAIM, {**asked, **whose}).fetchone()
         if found is None:
             return None
-        row = Row(*found)
+        row = _addressed(Row(*found))
         outcome, said = _try(to, row)
         crash_point("alerts:sent-before-mark")
         _mark(connection, row, outcome, said, now, rng)
     return outcome
+
+
+def _addressed(row: Row) -> Row:
+    """A notice to a person goes to that person, any other to the organization's address."""
+    given = row.payload.get("to") if isinstance(row.payload, dict) else None
+    return replace(row, to=given) if isinstance(given, str) and given else row
 
 
 def _try(to: Server, row: Row) -> tuple[Outcome, str]:

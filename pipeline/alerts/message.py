@@ -59,7 +59,7 @@ def _text(words: Words, organization: str, console_url: str) -> str:
         paragraphs="\n\n".join(words.paragraphs),
         facts="".join(f"{name}: {value}\n" for name, value in words.facts),
         link=f"{words.link[0]}: {url}\n" if url else "",
-        organization=" ".join(organization.split()),
+        organization=" ".join(organization.split()) or "that is not there yet",
     )
 
 
@@ -74,5 +74,5 @@ def _html(words: Words, organization: str, console_url: str) -> str:
             for name, value in words.facts
         ),
         link=f'<p><a href="{html.escape(url)}">{html.escape(words.link[0])}</a></p>' if url else "",
-        organization=html.escape(organization),
+        organization=html.escape(organization) or "that is not there yet",
     )

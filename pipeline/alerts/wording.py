@@ -9,6 +9,10 @@ from typing import Any
 from pipeline.export import dollars
 from schemas.notices import (
     KINDS,
+    AccountExists,
+    AccountInvited,
+    AccountReset,
+    AccountVerify,
     AlarmRinging,
     BillingDunning,
     BillingPaymentFailed,
@@ -135,6 +139,31 @@ def _alarm(notice: AlarmRinging) -> Words:
     return Words("DriftLock: an alarm about money rings", (notice.said,), facts, ("Go to billing", "/billing"))
 
 
+def _verify(notice: AccountVerify) -> Words:
+    said = "Somebody signed up for DriftLock with this e-mail address. If it was you, confirm it within 24 hours."
+    link = ("Confirm your address", f"/verify?token={notice.token}")
+    return Words("Confirm your e-mail address", (said, _IGNORE), (("Code", notice.token),), link)
+
+
+def _exists(_notice: AccountExists) -> Words:
+    said = "Somebody signed up for DriftLock with this e-mail address, which has an account already. Log in, or set a new password."
+    return Words("You have an account already", (said, _IGNORE), (), ("Log in", "/login"))
+
+
+def _reset(notice: AccountReset) -> Words:
+    said = "Somebody asked for a new password of your account. The link is good once, for an hour, and ends all your sessions."
+    link = ("Set a new password", f"/reset?token={notice.token}")
+    return Words("Set a new password", (said, _IGNORE), (("Code", notice.token),), link)
+
+
+def _invited(notice: AccountInvited) -> Words:
+    said = f"You are invited to join an organization on DriftLock as {notice.role}. The invitation is good for 7 days."
+    link = ("Accept the invitation", f"/invitation?token={notice.token}")
+    return Words("You are invited to DriftLock", (said, _IGNORE), (("Code", notice.token),), link)
+
+
+_IGNORE = "If you do not know what this is about, ignore this e-mail: nothing happens."
+
 _WORDING: Mapping[str, Callable[[Any], Words]] = MappingProxyType(
     {
         "usage.threshold": _threshold,
@@ -144,6 +173,10 @@ _WORDING: Mapping[str, Callable[[Any], Words]] = MappingProxyType(
         "billing.plan_changed": _plan_changed,
         "billing.trial_ending": _trial_ending,
         "alarm.ringing": _alarm,
+        "account.verify": _verify,
+        "account.exists": _exists,
+        "account.reset": _reset,
+        "account.invited": _invited,
     }
 )
 MAILED = tuple(_WORDING)

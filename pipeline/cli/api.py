@@ -1,12 +1,14 @@
 """`driftlock api run`: serve the HTTP API."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from pipeline import kafka, telemetry
 from pipeline.api.checks import checks, require_database
-from schemas.settings import load
+from schemas.errors import SettingsError
+from schemas.settings import Settings, load
 
 
 def run() -> None:
@@ -16,16 +18,38 @@ def run() -> None:
     kafka.require_broker(settings)
     require_database(settings)
 
-    import uvicorn
-
     from detectors.detector import DETECTOR_VERSION
+    from pipeline.accounts.pools import access_token_key, open_pools
     from pipeline.api import stripe_webhook
     from pipeline.api.app import build
+    from pipeline.api.intake import Intake, new_producer
+    from pipeline.api.live import Feed
+    from pipeline.api.server import server
+    from pipeline.api.serving import Serving
     from pipeline.meter import present
 
+    key, allowed = access_token_key(settings), origins(settings)
+    serving = Serving(
+        open_pools(settings),
+        key,
+        Intake(new_producer(settings)),
+        Feed(settings.database_url_api.get_secret_value()),
+        settings.credit_limit_percent,
+    )
     webhook = stripe_webhook.route(stripe_webhook.storing(settings, present))
-    app = build(checks(settings), DETECTOR_VERSION, commit(), [webhook])
-    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
+    app = build(checks(settings), DETECTOR_VERSION, commit(), serving, allowed, [webhook])
+    server(app, settings.host, settings.port).run()
+
+
+def origins(settings: Settings) -> tuple[str, ...]:
+    """The origins of CORS_ORIGINS; `SettingsError` for * and for what is no origin."""
+    found = tuple(one.strip() for one in settings.cors_origins.split(",") if one.strip())
+    for one in found:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?", one):
+            raise SettingsError(
+                f"CORS_ORIGINS: {one!r} is no origin such as https://console.example.org (* is never one)"
+            )
+    return found
 
 
 def commit() -> str:

@@ -41,6 +41,7 @@ def dev(*, folder: Path = Path(".driftlock/dev"), broker: Literal["auto", "kafka
         environ.touch(mode=0o600)
         environ.write_text("".join(f"export {name}='{value}'\n" for name, value in sorted(parts.environ.items())))
         console.print(f"organization {seeded}; settings for other shells: `. {environ}`")
+        console.print(f"web console: {parts.environ['CONSOLE_URL']}")
         console.print(f"publish with `driftlock events send --organization {seeded} FILE`")
         supervisor.start(watch, processes.PROGRAMS, time.monotonic())
         _watch(parts, watch, ended, console)

@@ -29,6 +29,10 @@ def generated() -> dict[str, bytes]:
     for model in _MESSAGES:
         schema = model.model_json_schema(mode="serialization")
         files[f"schemas/json/{model.__name__}.json"] = orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
+    from pipeline.api.app import build
+
+    document = build({}, "", "").openapi()
+    files["pipeline/api/openapi.json"] = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
     return files
 
 

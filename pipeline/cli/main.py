@@ -1,6 +1,7 @@
 """`driftlock`: registers the commands, and turns our errors into one line and an exit code."""
 
 import sys
+from importlib.metadata import entry_points
 
 from cyclopts import App
 
@@ -75,17 +76,23 @@ _GROUP_HELP = {
     "stripe": "Plans' prices at Stripe, its totals beside ours, its events.",
     "stripe events": "Events of Stripe that were stored.",
     "api": "The HTTP API.",
+    "console": "The web console.",
     "topics": "Kafka topics.",
     "db": "The database schema.",
     "events": "Telemetry events.",
 }
+
+# Layers above this one bring their commands by entry points named group.command, so that imports go one way.
+for _entry in sorted(entry_points(group="driftlock.commands"), key=lambda e: e.name):
+    _group, _, _name = _entry.name.partition(".")
+    _GROUPS.setdefault(_group, {})[_name] = _entry.value
 
 for _name, _where in _COMMANDS.items():
     app.command(_where, name=_name)
 _apps = {"": app}
 for _group, _members in _GROUPS.items():
     _above, _, _own = _group.rpartition(" ")
-    _sub = App(name=_own, help=_GROUP_HELP[_group])
+    _sub = App(name=_own, help=_GROUP_HELP.get(_group, ""))
     for _name, _where in _members.items():
         _sub.command(_where, name=_name)
     _apps[_group] = _sub

@@ -1,4 +1,4 @@
-"""What the embedded stack fetches once per machine: Apache Kafka's jars and stripe-mock, in a cache outside the tree.
+"""What the embedded stack and tests fetch once per machine: Apache Kafka's jars, stripe-mock, axe-core, in a cache outside the tree.
 
 Every component is made in a folder beside its place and renamed into it, so two at once disturb nobody, a killed one
 leaves nothing half done, and the whole cache may be deleted at any time. `python -m pipeline.embedded.components`
@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from schemas.errors import ComponentMissing, DriftlockError
 
 KAFKA_VERSION = "4.4.0"
 STRIPE_MOCK_VERSION = "v0.203.0"
+AXE_VERSION = "4.14.1"
+AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"  # pragma: allowlist secret
 JAVA_AT_LEAST = 17
 GO_AT_LEAST = (1, 22)
 MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -136,6 +139,34 @@ def fetch_other_numpy() -> Path:
     return _other_numpy_folder()
 
 
+def axe() -> Path:
+    """axe-core, which judges pages, from the cache. `ComponentMissing` where `make components` did not fetch it."""
+    script = _axe_folder() / "axe.min.js"
+    if not script.is_file():
+        raise ComponentMissing("axe-core is not in the cache: `make components` fetches it")
+    return script
+
+
+def fetch_axe() -> Path:
+    """axe-core, by npm if it is not in the cache (MPL-2.0; used in tests, part of nothing that is shipped)."""
+    with contextlib.suppress(ComponentMissing):
+        return axe()
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ComponentMissing("axe-core needs npm to be fetched: install it, e.g. `apt-get install npm`")
+    with making(_axe_folder()) as folder:
+        _run([npm, "pack", "--silent", f"axe-core@{AXE_VERSION}"], what="fetching axe-core by npm", cwd=folder)
+        packed = next(folder.glob("*.tgz"))
+        with tarfile.open(packed) as archive:
+            member = archive.extractfile("package/axe.min.js")
+            content = member.read() if member else b""
+        if hashlib.sha256(content).hexdigest() != AXE_SHA256:
+            raise ComponentMissing(f"axe-core {AXE_VERSION} as fetched has another SHA-256 than ours")
+        packed.unlink()
+        (folder / "axe.min.js").write_bytes(content)
+    return axe()
+
+
 def main() -> int:
     """Fetch everything; a line for each component. 2 when one of them can't be had."""
     lacking = 0
@@ -143,6 +174,7 @@ def main() -> int:
         ("kafka", fetch_kafka),
         ("stripe-mock", fetch_stripe_mock),
         ("another numpy", fetch_other_numpy),
+        ("axe-core", fetch_axe),
     ):
         try:
             print(f"{name}: {fetch()}")  # noqa: T201 a command's output
@@ -189,6 +221,10 @@ def _stripe_mock_folder() -> Path:
 def _other_numpy_folder() -> Path:
     version = re.search(r"numpy==(\S+)", OTHER_NUMPY.read_text("ascii"))
     return cache() / f"numpy-{version[1] if version else ''}-{sys.implementation.cache_tag}-{platform.machine()}"
+
+
+def _axe_folder() -> Path:
+    return cache() / f"axe-core-{AXE_VERSION}"
 
 
 def _check_sums(folder: Path, sums: Path) -> None:

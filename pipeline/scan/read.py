@@ -3,7 +3,7 @@
 import gzip
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -51,14 +51,17 @@ def size(files: tuple[str, ...]) -> int | None:
         return None
 
 
-def _open(file: str, progress: Callable[[int], None]) -> AbstractContextManager[BinaryIO]:
-    raw = sys.stdin.buffer if file == "-" else cast("BinaryIO", Path(file).open("rb"))  # noqa: SIM115 (closed by what wraps it)
-    counted = cast("BinaryIO", _Counted(raw, progress))
-    if file.endswith(".gz"):
-        return closing(cast("BinaryIO", gzip.GzipFile(fileobj=counted)))
-    if file.endswith(".zst"):
-        return closing(cast("BinaryIO", _Zstandard(counted)))
-    return closing(counted)
+@contextmanager
+def _open(file: str, progress: Callable[[int], None]) -> Iterator[BinaryIO]:
+    raw = sys.stdin.buffer if file == "-" else cast("BinaryIO", Path(file).open("rb"))  # noqa: SIM115 (closed by `closing`)
+    with closing(cast("BinaryIO", _Counted(raw, progress))) as counted:
+        if file.endswith(".gz"):
+            with gzip.GzipFile(fileobj=counted) as unpacked:  # which closes itself and not what it reads
+                yield cast("BinaryIO", unpacked)
+        elif file.endswith(".zst"):
+            yield cast("BinaryIO", _Zstandard(counted))
+        else:
+            yield counted
 
 
 class _Counted:

@@ -41,7 +41,7 @@ class Components:
     def environ_of(self, program: Program) -> dict[str, str]:
         """The environment of one process."""
         port = str(self.ports[program.name])
-        return {**self.environ, "METRICS_PORT": port, "PORT": port}
+        return {**self.environ, "METRICS_PORT": port, "PORT": port, "CONSOLE_PORT": port}
 
     @property
     def logs(self) -> Path:
@@ -75,6 +75,8 @@ def start(folder: Path, kind: Kind, say: Say, create_time: Sequence[str] = ()) -
     ports = dict(zip((p.name for p in PROGRAMS), free_ports(len(PROGRAMS)), strict=True))
     hook = {"url": f"http://{LOOPBACK}:{ports[API.name]}/webhooks/stripe", "secret": environ["STRIPE_WEBHOOK_SECRETS"]}
     httpx.post(f"{url}/_fake/webhooks", json=hook, timeout=30).raise_for_status()
+    environ["API_URL"] = f"http://{LOOPBACK}:{ports['api']}"
+    environ["CONSOLE_URL"] = f"http://{LOOPBACK}:{ports['console']}"
     return Components(folder, chosen, database, stripe, url, environ, ports)
 
 
@@ -122,6 +124,7 @@ def _environ(
         "DATABASE_URL": database.url(),
         "KAFKA_BROKERS": chosen.bootstrap,
         "KAFKA_DURABLE": str(chosen.durable).lower(),
+        "ACCESS_TOKEN_KEY": secrets.token_urlsafe(32),
         "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
         "STRIPE_API_BASE": stripe_url,
         "STRIPE_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(16)}",

@@ -89,6 +89,8 @@ def screen(components: Components, supervisor: Supervisor, seen: Seen, now: floa
             note = f"anomaly revisions {revisions:.0f}"
         if name == "api" and not note:
             note = f"http://127.0.0.1:{components.ports[name]}/readyz"
+        if name == "console" and not note:
+            note = components.environ["CONSOLE_URL"]
         lag = max(0.0, packed - scored) if name == "worker" else values.get(_LAG.get(name, ""))
         rate = f"{seen.rates[name]:.0f}" if name in seen.rates else ""
         shown = ["" if value is None else f"{value:.0f}" for value in (handled, lag)]

@@ -22,7 +22,7 @@ from billing.outbox import Letter
 from pipeline.alerts.delivery import MOST_ATTEMPTS, backlog, delay, deliver_due, server
 from pipeline.embedded.ports import LOOPBACK, free_ports
 from schemas.errors import SettingsError
-from schemas.notices import BillingPlanChanged
+from schemas.notices import AccountReset, BillingPlanChanged
 from schemas.settings import Settings, load
 from tests.stack.database import Database
 
@@ -252,3 +252,16 @@ def test_the_wait_doubles_up_to_six_hours() -> None:
 def test_what_would_go_out_in_the_open_is_refused(change: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         server(Settings.model_validate({"smtp_host": "mail.test"} | change))
+
+
+def test_a_person_is_mailed_and_the_token_forgotten(world: World) -> None:
+    notice = AccountReset(
+        organization_id=uuid.uuid4(), at=0, to="ann@example.org", token="one-time"
+    )  # pragma: allowlist secret
+    with world.owner.transaction():
+        outbox.put(world.owner, [Letter("reset", notice)])
+    assert world.deliver() == {"delivered": 1}
+    assert world.inbox.mails[0]["To"] == "ann@example.org"
+    assert "one-time" in str(world.inbox.mails[0].get_body(("plain",)))
+    kept = world.owner.execute("SELECT payload ? 'token' OR payload ? 'to' FROM outbox").fetchall()
+    assert kept == [(False,)]

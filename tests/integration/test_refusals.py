@@ -73,3 +73,13 @@ def test_a_live_key_without_the_setting(words: list[str], database: Database) ->
     said = refused(words, {"STRIPE_API_KEY": key, **database.environ()})
     assert "live" in said.lower()
     assert key not in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("ACCESS_TOKEN_KEY", ""), ("ACCESS_TOKEN_KEY", "short"), ("CORS_ORIGINS", "*")]
+)
+def test_an_api_that_would_not_be_safe_does_not_start(
+    setting: str, value: str, broker: Broker, database: Database
+) -> None:
+    environ = {"KAFKA_BROKERS": broker.bootstrap, "ACCESS_TOKEN_KEY": "k" * 32, **database.environ(), setting: value}
+    assert setting in refused(["api", "run"], environ)

@@ -58,7 +58,7 @@ def _bytes(text: str | bytes) -> bytes:
 def client(database: Database) -> Client:
     given = {"DATABASE_URL_API": database.url("driftlock_api"), "STRIPE_WEBHOOK_SECRETS": f"{NEW}, {OLD}"}
     router = stripe_webhook.route(stripe_webhook.storing(load(given), lambda: NOW))
-    return Client(build({}, "test", "test", [router]))
+    return Client(build({}, "test", "test", hooks=[router]))
 
 
 def post(client: Client, body: str, *, secret: str = NEW, age: int = 0, signed: str | None = None) -> int:
@@ -172,14 +172,14 @@ def test_unknown_types_and_thin_events_are_stored(client: Client, database: Data
 def test_no_secret_means_no_webhook(database: Database) -> None:
     given = load({"DATABASE_URL_API": database.url("driftlock_api")})
     router = stripe_webhook.route(stripe_webhook.storing(given, lambda: NOW))
-    client = Client(build({}, "test", "test", [router]))
+    client = Client(build({}, "test", "test", hooks=[router]))
     assert post(client, event(), secret="") == 400
 
 
 def test_a_database_that_is_gone_is_503_so_that_stripe_sends_it_again() -> None:
     given = load({"DATABASE_URL_API": "postgresql://driftlock_api@127.0.0.1:9/x", "STRIPE_WEBHOOK_SECRETS": NEW})
     router = stripe_webhook.route(stripe_webhook.storing(given, lambda: NOW))
-    client = Client(build({}, "test", "test", [router]))
+    client = Client(build({}, "test", "test", hooks=[router]))
     assert post(client, event()) == 503
 
 

@@ -164,3 +164,18 @@ def test_the_header_names_the_stream_where_the_event_does_not() -> None:
         "from-header",
     ]
     assert records(b"{}")[0][0][2] == "default"
+
+
+def test_a_record_may_name_its_events() -> None:
+    headers: Headers = [("content-type", "application/x-ndjson"), ("x-event-ids", "request-1/7")]
+    described = describe(headers)
+    assert not described.usual
+    events, dead = read(b'{"a":1}\nbroken\n{"event_id":5}\n"text"', described)
+    assert [(index, event_id) for index, _, _, event_id in events] == [
+        (0, b"request-1/7"),
+        (2, b"5"),
+        (3, b"request-1/10"),
+    ]
+    assert [index for index, *_ in dead] == [1]
+    for wrong in ("", "x", "x/", "/1", "x/-1", "x" * 65 + "/1", "x/1\n", "x/1234567890"):
+        assert describe([("x-event-ids", wrong)]).ids is None

@@ -16,6 +16,10 @@ from schemas.errors import SettingsError
 from schemas.models import BadMessage
 from schemas.notices import (
     KINDS,
+    AccountExists,
+    AccountInvited,
+    AccountReset,
+    AccountVerify,
     AlarmRinging,
     BillingDunning,
     BillingPaymentFailed,
@@ -43,6 +47,7 @@ PERIOD: dict[str, Any] = {
     "overage_cents": 123,
 }
 PAYMENT: dict[str, Any] = {"organization_id": O, "at": MS, "invoice_id": "in_<1>"}
+PERSON: dict[str, Any] = {"organization_id": O, "at": MS, "to": "ann@example.org", "token": "t0ken<&"}
 ONE_OF_EACH: list[Notice] = [
     UsageThreshold(alert="percent", threshold=70, full_on="2026-03-12", **PERIOD),
     UsageThreshold(alert="overage", threshold=50_000, full_on=None, **PERIOD),
@@ -58,6 +63,10 @@ ONE_OF_EACH: list[Notice] = [
         amount_due_cents=1, currency="usd", attempt=1, next_attempt_at=None, grace_until=None, hosted_url="javascript:alert(1)", **PAYMENT
     ),
     *(BillingDunning(was="ok", state=s, until=MS, **PAYMENT) for s in ("ok", "grace", "suspended", "cancelled")),
+    AccountVerify(**PERSON),
+    AccountExists(**PERSON | {"token": ""}),
+    AccountReset(**PERSON),
+    AccountInvited(role="member", **PERSON),
     BillingPlanChanged(organization_id=O, at=MS, was="standard", plan="growth", from_at=MS),
     BillingTrialEnding(organization_id=O, at=MS, plan="growth", ends_at=MS),
     AlarmRinging(organization_id=O, at=MS, kind="difference", subject="R4 <x>", said="R4 <x>: 1 here, 2 there", since=MS),

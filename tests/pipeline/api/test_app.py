@@ -32,5 +32,37 @@ def test_version_names_what_runs() -> None:
     assert answer.keys() == {"version", "commit", "schema_version", "detector_version"}
 
 
-def test_no_route_shows_an_organizations_data() -> None:
-    assert {route.path for route in api().routes} == {"/healthz", "/readyz", "/v1/version", "/metrics", "/openapi.json"}  # type: ignore[attr-defined]
+OPEN = {
+    "/healthz",
+    "/v1/version",
+    "/v1/accounts/sign-up",
+    "/v1/accounts/verify",
+    "/v1/accounts/password-reset",
+    "/v1/invitations/look",
+    "/v1/invitations/accept",
+    "/v1/sessions/refresh",
+}
+
+
+def test_every_route_asks_who_it_is_but_those_that_tell_nothing() -> None:
+    operations = [
+        (path, method, operation)
+        for path, methods in api().openapi()["paths"].items()
+        for method, operation in methods.items()
+    ]
+    assert len(operations) > 40
+    without = {
+        path for path, method, o in operations if "security" not in o and (path, method) != ("/v1/sessions", "post")
+    }
+    assert without == OPEN
+
+
+def test_errors_are_problems() -> None:
+    answer = get(api(), "/v1/nothing")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json() == {
+        "type": "urn:driftlock:problem:not-found",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Not Found",
+    }

@@ -1,0 +1,1 @@
+"""Users, sessions, sign-up, login: who somebody is, before any organization is known."""

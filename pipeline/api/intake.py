@@ -1,0 +1,233 @@
+"""Events by HTTP: a body becomes records of the topic `events`, and is acknowledged when Kafka has acknowledged all of it.
+
+A record is a run of the request's accepted items, in order, named by the header x-event-ids: sent again with the same
+Idempotency-Key it has the same ids, and workers drop the repeat. All of an organization go to one partition, so what a client
+sends one after the other stays in order.
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+from confluent_kafka import KafkaException, Producer
+
+from pipeline import kafka
+from pipeline.api.problems import Answered
+from schemas import records
+from schemas.identity import named_event_id, request_name
+from schemas.records import Described
+from schemas.settings import Settings
+from schemas.topics import (
+    CONTENT_TYPE_HEADER,
+    EVENT_IDS_HEADER,
+    EVENTS,
+    ORGANIZATION_HEADER,
+    STREAM_HEADER,
+    TRACE_HEADER,
+)
+
+MAX_ITEMS = 10_000
+MAX_RECORD_BYTES = 1 << 20
+MAX_WAITING_BYTES = 64 << 20
+ACKNOWLEDGED_S = 15.0
+_NDJSON = "application/x-ndjson"
+
+
+def new_producer(settings: Settings) -> Producer:
+    """The producer of a process: what waits in it is bounded, and lz4 costs less than the network."""
+    return kafka.producer(
+        settings,
+        {"queue.buffering.max.kbytes": MAX_WAITING_BYTES >> 9, "linger.ms": 2, "compression.type": "lz4"},
+    )
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An item that is no event."""
+
+    index: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a request holds: `ids` of accepted items, in order; `runs`: (index of the first, value, content type) of records."""
+
+    name: str
+    stream: str
+    trace: str
+    ids: tuple[UUID, ...]
+    rejected: tuple[Rejected, ...]
+    runs: tuple[tuple[int, bytes, str], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its records."""
+        return sum(len(value) for _, value, _ in self.runs)
+
+
+def describe(headers: Sequence[tuple[str, bytes | str | None]]) -> Described:
+    """What the headers of a request say; 415 or 400 where they can't be followed."""
+    described = records.describe(headers)
+    if described.wrong is not None:
+        code, reason = described.wrong
+        raise Answered(415 if code == "content-type" else 400, reason)
+    if not described.known:
+        raise Answered(415, "Content-Type must be application/json, application/x-ndjson or text/plain")
+    return described
+
+
+def read(value: bytes, described: Described, content_type: str, organization_id: str, key: str) -> Batch:
+    """The batch of a body. 400 with the reasons where no item is an event, 413 over 10,000 items."""
+    if not value.strip():
+        raise Answered(400, "the body is empty")
+    name = str(request_name(organization_id, key))
+    named = _with_ids(described, name)
+    pieces = _pieces(value, named)
+    if pieces is None:
+        events, dead = records.read(value, named)
+    else:
+        if len(pieces) > MAX_ITEMS:
+            raise Answered(413, f"a request may have {MAX_ITEMS} items, not {len(pieces)}")
+        events, dead = records.read(b"\n".join(pieces), _as_lines(named))
+    rejected = tuple(Rejected(index, code, reason[:300]) for index, code, reason, _ in dead)
+    if not events:
+        said = rejected[0].reason if rejected else "the body holds no event"
+        raise Answered(400, said, extra={"rejected": [r.__dict__ for r in rejected[:100]]})
+    ids = tuple(named_event_id(organization_id, stream, producer_id.decode()) for _, _, stream, producer_id in events)
+    runs = ((0, value, content_type),) if pieces is None else tuple(_runs([index for index, *_ in events], pieces))
+    return Batch(name, described.stream, described.trace, ids, rejected, runs)
+
+
+def _with_ids(described: Described, name: str) -> Described:
+    return Described(described.kind, described.stream, None, described.trace, ids=(name, 0))
+
+
+def _as_lines(described: Described) -> Described:
+    lines = records.describe([(CONTENT_TYPE_HEADER, _NDJSON)])
+    return Described(lines.kind, described.stream, None, described.trace, ids=described.ids)
+
+
+def _pieces(value: bytes, described: Described) -> list[bytes] | None:
+    """The items, a line each, where the body is many; None where it is one event (or nothing that can be read)."""
+    if described.several:
+        return [line for part in value.split(b"\n") if (line := part.strip())]
+    if value.lstrip()[:1] != b"[" or not described.json:
+        return None
+    try:
+        parsed = orjson.loads(value)
+        return [orjson.dumps(element) for element in parsed]
+    except orjson.JSONDecodeError:
+        return None
+    except orjson.JSONEncodeError as error:  # what can be read may be nested deeper than what can be written
+        raise Answered(400, "an element is nested too deeply") from error
+
+
+def _runs(indexes: list[int], pieces: list[bytes]) -> list[tuple[int, bytes, str]]:
+    """Runs of items that follow each other, each at most MAX_RECORD_BYTES."""
+    runs: list[tuple[int, list[bytes]]] = []
+    size = 0
+    for at, index in enumerate(indexes):
+        piece = pieces[index]
+        if at == 0 or index != indexes[at - 1] + 1 or size + len(piece) >= MAX_RECORD_BYTES:
+            runs.append((index, []))
+            size = 0
+        runs[-1][1].append(piece)
+        size += len(piece) + 1
+    return [(first, b"\n".join(run), _NDJSON) for first, run in runs]
+
+
+@dataclass
+class Intake:
+    """The producer, with a thread that takes Kafka's answers, and the bytes that wait for them."""
+
+    producer: Producer
+    waiting: int = 0
+    known: set[UUID] = field(default_factory=set)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Take answers from now on."""
+        self._thread = threading.Thread(target=self._poll, daemon=True, name="intake")
+        self._thread.start()
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self.producer.poll(0.1)
+
+    def stop(self) -> None:
+        """Wait for what is under way, and end."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(5)
+        self.producer.flush(5)
+
+    def require_room(self) -> None:
+        """429 where too much waits for Kafka."""
+        if self.waiting > MAX_WAITING_BYTES:
+            raise _busy()
+
+    async def send(self, batch: Batch, organization_id: UUID, timeout_s: float = ACKNOWLEDGED_S) -> None:
+        """Write the batch and wait until Kafka has all of it.
+
+        429 where the producer's queue is full; 503 where Kafka does not acknowledge in time: it may have it all the same,
+        so the request is to be sent again with the same Idempotency-Key.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[str] = loop.create_future()
+        left, said = len(batch.runs), ""
+
+        def settle(reason: str) -> None:
+            nonlocal left, said
+            left -= 1
+            said = said or reason
+            if left == 0 and not done.done():
+                done.set_result(said)
+
+        def delivered(error: Any, _message: object) -> None:
+            loop.call_soon_threadsafe(settle, "" if error is None else str(error.name()))
+
+        self.waiting += batch.size
+        try:
+            for first, value, content_type in batch.runs:
+                self._produce(batch, organization_id, first, value, content_type, delivered)
+            try:
+                reason = await asyncio.wait_for(asyncio.shield(done), timeout_s)
+            except TimeoutError:
+                reason = "no answer in time"
+        finally:
+            self.waiting -= batch.size
+        if reason:
+            raise Answered(
+                503, "Kafka did not acknowledge: send it again with the same Idempotency-Key", {"Retry-After": "5"}
+            )
+
+    def _produce(
+        self, batch: Batch, organization_id: UUID, first: int, value: bytes, content_type: str, delivered: Any
+    ) -> None:
+        headers: list[tuple[str, str | bytes | None]] = [
+            (ORGANIZATION_HEADER, str(organization_id).encode()),
+            (STREAM_HEADER, batch.stream.encode()),
+            (CONTENT_TYPE_HEADER, content_type.encode()),
+            (EVENT_IDS_HEADER, f"{batch.name}/{first}".encode()),
+        ]
+        if batch.trace:
+            headers.append((TRACE_HEADER, batch.trace.encode()))
+        try:
+            self.producer.produce(
+                EVENTS.name, value, str(organization_id).encode(), headers=headers, on_delivery=delivered
+            )
+        except BufferError as error:
+            raise _busy() from error
+        except KafkaException as error:
+            raise Answered(503, "Kafka does not take events: try again", {"Retry-After": "5"}) from error
+
+
+def _busy() -> Answered:
+    return Answered(429, "more events wait for Kafka than this process may hold: slow down", {"Retry-After": "1"})

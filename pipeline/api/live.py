@@ -1,0 +1,117 @@
+"""Server-sent events of anomalies. One thread of the process listens to PostgreSQL and wakes the streams of an organization.
+
+A notice only says that there may be something; what is new is read after the stream's own place. So a lost notice costs at
+most PAUSE_S, and a client that was away goes on with Last-Event-ID.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import orjson
+import psycopg
+import structlog
+
+from pipeline.export import plain
+from pipeline.tenants.live import CHANNEL, Seen
+
+PAUSE_S = 10.0
+# A row is read once every older transaction has ended: looked for again a little later.
+AGAIN_S = (0.0, 0.05, 0.2, 0.5)
+MOST_STREAMS = 2_000
+A_READ = 100
+_LOG = structlog.get_logger("pipeline.api")
+
+
+@dataclass
+class Feed:
+    """The open streams of a process by organization; `url` is the database, as driftlock_api."""
+
+    url: str
+    streams: dict[UUID, set[asyncio.Event]] = field(default_factory=dict)
+    open: int = 0
+    _loop: asyncio.AbstractEventLoop | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen from now on, and wake streams in this loop."""
+        self._loop = loop
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="feed")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End every stream, and listening."""
+        self._stop.set()
+        self._wake(None)
+
+    def stopped(self) -> bool:
+        """Whether streams are to end."""
+        return self._stop.is_set()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    self._call(None)  # what came while nobody listened
+                    while not self._stop.is_set():
+                        for notice in connection.notifies(timeout=0.5):
+                            self._call(UUID(notice.payload))
+            except psycopg.Error as error:
+                _LOG.warning("listening failed", error=type(error).__name__)
+                self._stop.wait(1.0)
+
+    def _call(self, organization_id: UUID | None) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake, organization_id)
+
+    def _wake(self, organization_id: UUID | None) -> None:
+        woken = self.streams.values() if organization_id is None else [self.streams.get(organization_id, set())]
+        for events in woken:
+            for event in events:
+                event.set()
+
+
+Read = Callable[[str], Awaitable[list[Seen]]]
+Check = Callable[[], Awaitable[None]]
+
+
+async def stream(feed: Feed, organization_id: UUID, place: str, read: Read, check: Check) -> AsyncIterator[bytes]:
+    """The bytes of a stream from `place` on. `read`: what is after a place; `check` raises once its reader may not any more."""
+    woken = asyncio.Event()
+    feed.streams.setdefault(organization_id, set()).add(woken)
+    feed.open += 1
+    try:
+        yield f"retry: 2000\nid: {place}\n\n".encode()
+        while not feed.stopped():
+            woken.clear()
+            for pause in AGAIN_S:
+                await asyncio.sleep(pause)
+                while found := await read(place):
+                    await check()
+                    for one in found:
+                        place = one.place
+                        yield _event(one)
+                if feed.stopped() or woken.is_set():
+                    break
+            if feed.stopped():
+                break
+            try:
+                await asyncio.wait_for(woken.wait(), PAUSE_S)
+            except TimeoutError:
+                await check()
+                yield b": still here\n\n"
+    finally:
+        feed.open -= 1
+        mine = feed.streams[organization_id]
+        mine.discard(woken)
+        if not mine:
+            del feed.streams[organization_id]
+
+
+def _event(one: Seen) -> bytes:
+    data = orjson.dumps(one.anomaly, default=plain)
+    return b"id: " + one.place.encode() + b"\nevent: anomaly\ndata: " + data + b"\n\n"

@@ -1,0 +1,190 @@
+"""Streams of an organization and their settings. Connections are of role driftlock_api, in autocommit mode."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from billing import actions
+from billing.tenant import tenant
+from pipeline.accounts.errors import Invalid, NotFound, PreconditionFailed
+from schemas.records import wrong_stream
+
+Connection = psycopg.Connection[Any]
+
+MOST_A_PAGE = 1_000
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_KNOWN = """
+SELECT coalesce(a.stream, t.stream), t.sensitivity, t.entity_field, coalesce(t.paused, false), t.maintenance_until,
+    coalesce(t.version, 0), coalesce(a.anomalies, 0), a.last_at, a.reference_n, a.calibrated
+FROM (
+    SELECT stream, count(*) AS anomalies, max(last_at) AS last_at,
+        (array_agg(reference_n ORDER BY created_at DESC))[1] AS reference_n,
+        (array_agg(calibrated ORDER BY created_at DESC))[1] AS calibrated
+    FROM anomalies WHERE organization_id = %(organization)s AND (%(one)s::text IS NULL OR stream = %(one)s) GROUP BY stream
+) AS a FULL JOIN (
+    SELECT * FROM stream_settings WHERE organization_id = %(organization)s AND (%(one)s::text IS NULL OR stream = %(one)s)
+) AS t ON t.stream = a.stream
+WHERE coalesce(a.stream, t.stream) COLLATE "C" > %(after)s ORDER BY coalesce(a.stream, t.stream) COLLATE "C" LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What a tenant set for a stream; None: as the organization says."""
+
+    sensitivity: Decimal | None = None
+    entity_field: str | None = None
+    paused: bool = False
+    maintenance_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream that is known: by an anomaly, or by settings. `reference_n`: scores of its reference as of its last anomaly.
+
+    `calibrated` None: no anomaly yet, nothing is known of its warm-up.
+    """
+
+    name: str
+    settings: StreamSettings
+    version: int
+    anomalies: int
+    last_anomaly_at: datetime | None
+    reference_n: int | None
+    calibrated: bool | None
+
+
+@dataclass(frozen=True)
+class StreamPage:
+    """Streams by name; the cursor is the last name, None at the end."""
+
+    items: tuple[Stream, ...]
+    next_cursor: str | None
+
+
+def list_streams(
+    connection: Connection, organization_id: UUID, *, cursor: str | None = None, limit: int = 100
+) -> StreamPage:
+    """A page of streams by name."""
+    if not 1 <= limit <= MOST_A_PAGE:
+        raise Invalid(f"limit must be 1 to {MOST_A_PAGE}")
+    if cursor is not None and (reason := wrong_stream(cursor)):
+        raise Invalid(f"cursor: {reason}")
+    with tenant(connection, organization_id):
+        found = _read(connection, organization_id, None, cursor or "", limit + 1)
+    items = tuple(found[:limit])
+    return StreamPage(items, items[-1].name if len(found) > limit else None)
+
+
+def get_stream(connection: Connection, organization_id: UUID, stream: str) -> Stream:
+    """One stream. `NotFound`."""
+    _check_name(stream)
+    with tenant(connection, organization_id):
+        return _get(connection, organization_id, stream)
+
+
+def set_stream(
+    connection: Connection,
+    organization_id: UUID,
+    stream: str,
+    wanted: StreamSettings,
+    *,
+    by: str,
+    if_version: int | None,
+    at: datetime,
+) -> Stream:
+    """Set all settings of a stream. `if_version`: the version it must have, None for any. `PreconditionFailed`, `Invalid`."""
+    _check_name(stream)
+    _check(wanted)
+    with tenant(connection, organization_id):
+        _get(connection, organization_id, stream)
+        row = connection.execute(
+            "SELECT version, sensitivity, entity_field, paused, maintenance_until FROM stream_settings"
+            " WHERE organization_id = %s AND stream = %s FOR UPDATE",
+            (organization_id, stream),
+        ).fetchone()
+        version = row[0] if row else 0
+        if if_version is not None and if_version != version:
+            raise PreconditionFailed(f"If-Match does not name the present version, which is {version}")
+        done = connection.execute(
+            "INSERT INTO stream_settings AS t (organization_id, stream, version, sensitivity, entity_field, paused,"
+            " maintenance_until, changed_at, changed_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (organization_id, stream) DO UPDATE SET version = excluded.version,"
+            " sensitivity = excluded.sensitivity, entity_field = excluded.entity_field, paused = excluded.paused,"
+            " maintenance_until = excluded.maintenance_until, changed_at = excluded.changed_at,"
+            " changed_by = excluded.changed_by WHERE t.version = excluded.version - 1",
+            (
+                organization_id,
+                stream,
+                version + 1,
+                wanted.sensitivity,
+                wanted.entity_field,
+                wanted.paused,
+                wanted.maintenance_until,
+                at,
+                by,
+            ),
+        )
+        if not done.rowcount:
+            raise PreconditionFailed("it was changed at the same time: read it again")
+        actions.record(
+            connection,
+            organization_id,
+            actor=by,
+            action="stream.set",
+            before={"stream": stream, **_state(StreamSettings(*row[1:]))} if row else None,
+            after={"stream": stream, **_state(wanted)},
+            at=at,
+        )
+        return _get(connection, organization_id, stream)
+
+
+def _check_name(stream: str) -> None:
+    if reason := wrong_stream(stream):
+        raise Invalid(reason)
+
+
+def _check(wanted: StreamSettings) -> None:
+    check_sensitivity(wanted.sensitivity)
+    field = wanted.entity_field
+    if field is not None and (
+        not 1 <= len(field.encode("utf-8", "replace")) <= 256
+        or not field.isprintable()
+        or "\ud800" <= max(field) <= "\udfff"
+    ):
+        raise Invalid("entity_field must have 1 to 256 bytes and no control character")
+    until = wanted.maintenance_until
+    if until is not None and (until.tzinfo is None or not _FIRST <= until <= _LAST):
+        raise Invalid("maintenance_until must be a time with its zone, between the years 2000 and 2100")
+
+
+def check_sensitivity(value: Decimal | None) -> None:
+    """`Invalid` unless it is None, or 0 to 1 in steps of 0.001."""
+    if value is not None and (not value.is_finite() or not 0 <= value <= 1 or value != round(value, 3)):
+        raise Invalid("sensitivity must be 0 to 1 in steps of 0.001")
+
+
+def _state(settings: StreamSettings) -> dict[str, Any]:
+    until = settings.maintenance_until
+    return {
+        "sensitivity": None if settings.sensitivity is None else f"{settings.sensitivity:.3f}",
+        "entity_field": settings.entity_field,
+        "paused": settings.paused,
+        "maintenance_until": None if until is None else until.isoformat(),
+    }
+
+
+def _get(connection: Connection, organization_id: UUID, stream: str) -> Stream:
+    found = _read(connection, organization_id, stream, "", 1)
+    if not found:
+        raise NotFound("there is no stream of that name: a stream is known from its first anomaly on")
+    return found[0]
+
+
+def _read(connection: Connection, organization_id: UUID, one: str | None, after: str, limit: int) -> list[Stream]:
+    rows = connection.execute(_KNOWN, {"organization": organization_id, "one": one, "after": after, "limit": limit})
+    return [Stream(row[0], StreamSettings(*row[1:5]), *row[5:]) for row in rows]
