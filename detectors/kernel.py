@@ -53,9 +53,6 @@ from detectors.layout import (
     H_EVENTS,
     H_FREE_UNTIL,
     H_GUARDED,
-    H_LOOKED,
-    H_LOOKS,
-    H_LOW,
     H_MID_T,
     H_OPEN,
     H_PEAK_CHANNEL,
@@ -75,9 +72,7 @@ from detectors.layout import (
     LEARN_EVERY,
     MAX_LINES,
     MAX_TOKENS,
-    MIN_EFFECT,
     MOST_JOINED,
-    OPEN_SURPRISAL,
     OUTAGE_SURPRISAL,
     PEAK_BYTES,
     Q_NUMBER,
@@ -94,7 +89,6 @@ from detectors.layout import (
     R_SURPRISAL,
     RESCALE_EVERY,
     SESSION_BITS,
-    SHOW_FROM,
     SILENCE_LEAST_MS,
     SLOT_COLUMNS,
     SLOTS_MAX,
@@ -108,7 +102,7 @@ from detectors.number import note_number, score_numbers
 from detectors.pairs import grow_pairs, is_full, next_generation, score_pairs
 from detectors.rate import note_rate, pass_over, score_rate, tell_time
 from detectors.reading import read_event
-from detectors.reference import learn_reference, surprisal_of
+from detectors.reference import learn_reference, smallest_p
 from detectors.samples import keep_peak, sample
 from detectors.scales import admit, rescale, scaled, steepened
 from detectors.sessions import score_session
@@ -275,32 +269,10 @@ def _kernels(
             scores[G_NUMBER] = min(numeric, i64(0x7FFFFFFF))
             # what is new again within an episode adds to what was new before, less the choice of where among its quiet events
             allowed = head[H_BOUND] + max(bound - AGAIN, i64(0)) if head[H_OPEN] == 1 else bound
-            surprisal = -(i64(1) << 40)
-            extrapolated = False
-            effect = i64(0)
-            shown = i64(-1)  # the largest surprisal of a group with the least effect that is told
-            group = 0
-            for g in range(GROUPS):
-                of_group, beyond = surprisal_of(head, reference, g, scores[g])
-                of_group -= head[H_LOOKS]  # the smallest of so many p-values counts so often
-                if g == G_NOVELTY:
-                    of_group = min(of_group, allowed)
-                if of_group > surprisal:
-                    surprisal = of_group
-                    extrapolated = beyond
-                    effect = scores[g]
-                    group = g if shown < 0 else group
-                if scores[g] >= MIN_EFFECT and of_group > shown:
-                    shown = of_group
-                    group = g
+            surprisal, shown, extrapolated, effect, group = smallest_p(head, reference, scores, allowed)
             kind = KIND_OF_GROUP[group]
             if group == G_NOVELTY and z_template > z_value:
                 kind = 1
-            if not head[H_OPEN] and head[H_REF_N] >= SHOW_FROM:
-                head[H_LOOKED] += 1
-                if surprisal + head[H_LOOKS] >= OPEN_SURPRISAL:
-                    head[H_LOW] += 1
-            surprisal = max(surprisal, i64(0))
             n_reference = head[H_REF_N]
             emit, member, opened, peak = follow(
                 head,

@@ -9,10 +9,12 @@ import numpy as np
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     EXACT_RANK,
+    G_NOVELTY,
     GROUPS,
     H_LOOKED,
     H_LOOKS,
     H_LOW,
+    H_OPEN,
     H_PENDING,
     H_REF_AT,
     H_REF_N,
@@ -21,6 +23,8 @@ from detectors.layout import (
     H_TAIL_Y,
     LEARN_EVERY,
     LOG2_E,
+    MIN_EFFECT,
+    OPEN_SURPRISAL,
     REFERENCE,
     SHOW_FROM,
     TAIL_BEYOND,
@@ -68,6 +72,38 @@ def surprisal_of(head: Longs, reference: Ints, group: int, score: int) -> tuple[
     if over > 0:
         fitted += over * LOG2_E // head[H_TAIL_MEAN + group]
     return min(max(fitted, least), log2(n) + TAIL_BEYOND), True
+
+
+@inner
+def smallest_p(head: Longs, reference: Ints, scores: Longs, allowed: int) -> tuple[int, int, bool, int, int]:
+    """Of the groups' p-values the smallest, counted as often as the stream's past says that it is small by chance.
+
+    (surprisal, surprisal of the best group of at least `MIN_EFFECT` or -1, whether the first is extrapolated, its group's score,
+    the group that names the kind); surprisals in 2^-16 bit, novelty's at most `allowed`.
+    """
+    surprisal = -(i64(1) << 40)
+    extrapolated = False
+    effect = i64(0)
+    shown = i64(-1)
+    group = 0
+    for g in range(GROUPS):
+        of_group, beyond = surprisal_of(head, reference, g, scores[g])
+        of_group -= head[H_LOOKS]
+        if g == G_NOVELTY:
+            of_group = min(of_group, allowed)
+        if of_group > surprisal:
+            surprisal = of_group
+            extrapolated = beyond
+            effect = scores[g]
+            group = g if shown < 0 else group
+        if scores[g] >= MIN_EFFECT and of_group > shown:
+            shown = of_group
+            group = g
+    if not head[H_OPEN] and head[H_REF_N] >= SHOW_FROM:
+        head[H_LOOKED] += 1
+        if surprisal + head[H_LOOKS] >= OPEN_SURPRISAL:
+            head[H_LOW] += 1
+    return max(surprisal, i64(0)), shown, extrapolated, effect, group
 
 
 @inner
