@@ -11,7 +11,8 @@ from uuid import UUID
 from confluent_kafka import Producer
 
 from pipeline import kafka
-from pipeline.stack import components, seed
+from pipeline.embedded import process
+from pipeline.stack import account, components, processes, seed
 from pipeline.stack.components import Components
 from schemas.settings import load
 from tests.scenarios import fleet as fleets
@@ -86,3 +87,19 @@ def settle(story: Story, deadline_s: float = 180) -> None:
         deadline_s,
         "events are missing",
     )
+
+
+def prove(story: Story) -> account.Account:
+    """End the story and assert the whole account; returns it.
+
+    A silent stream goes on being told for as long as packers tick, so time is stopped first: no packer, and the worker
+    has said all that a clean scoring of the blocks says. What it says, and how often, is for `truth.prove`.
+    """
+    for member in [member for member in story.fleet.members if member.program == processes.PACKER]:
+        story.fleet.members.remove(member)
+        process.stop(member.child)
+    settings = load(story.parts.environ)
+    expected = truth.clean(settings)
+    until(story, lambda: truth.emitted(settings)[0].keys() >= expected[0].keys(), 60, "anomalies are missing")
+    settle(story)
+    return truth.prove(story.parts, story.organization_id, story.published, expected)

@@ -11,7 +11,7 @@ from pipeline.stack import processes
 from schemas.settings import load
 from schemas.topics import BLOCKS
 from tests.scenarios import fleet as fleets
-from tests.scenarios import stories, truth
+from tests.scenarios import stories
 from tests.scenarios.stories import Story
 
 
@@ -73,7 +73,7 @@ def test_a_zombie_packer_two_workers_and_both_servers_killed() -> None:
         story.parts.postgres.start()
         stories.feed(story, 4_000, burst_rate=0.01)
         stories.settle(story)
-        assert truth.prove(story.parts, story.organization_id, story.published).billable > 0
+        assert stories.prove(story).billable > 0
 
 
 @pytest.mark.timeout(300)

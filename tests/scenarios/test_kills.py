@@ -8,7 +8,7 @@ import pytest
 from pipeline.embedded import process
 from pipeline.stack import processes
 from tests.scenarios import fleet as fleets
-from tests.scenarios import stories, truth
+from tests.scenarios import stories
 from tests.scenarios.stories import Story
 
 EVENTS = 50_000
@@ -40,7 +40,7 @@ def test_every_crash_point_once() -> None:
         stories.feed(story, EVENTS)
         stories.until(story, lambda: every_crash(story), 400, "a crash point was never reached")
         stories.settle(story)
-        outcome = truth.prove(story.parts, story.organization_id, story.published)
+        outcome = stories.prove(story)
         assert outcome.billable > 0
 
 
@@ -57,4 +57,4 @@ def test_random_kills(seed: int) -> None:
             process.kill(rng.choice(story.fleet.members).child)
             time.sleep(rng.random() * 3)  # when the next kill falls is what is random here
         stories.settle(story, 300)
-        assert truth.prove(story.parts, story.organization_id, story.published).billable > 0
+        assert stories.prove(story).billable > 0

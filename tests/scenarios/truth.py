@@ -23,6 +23,7 @@ from schemas.topics import ANOMALIES, BLOCKS, DEAD_LETTERS, USAGE
 from tests.scenarios.traffic import Published
 
 Revisions = dict[tuple[UUID, int], bytes]
+Units = dict[UUID, AnomalyUsage]
 
 
 def messages(settings: Settings, topic: str) -> Iterator[tuple[int, int, bytes]]:
@@ -46,13 +47,13 @@ def messages(settings: Settings, topic: str) -> Iterator[tuple[int, int, bytes]]
         reader.close()
 
 
-def emitted(settings: Settings) -> tuple[Revisions, dict[UUID, AnomalyUsage]]:
+def emitted(settings: Settings) -> tuple[Revisions, Units]:
     """Anomaly revisions and units on their topics; a message that comes twice must be the same bytes."""
     revisions: Revisions = {}
     for _, _, value in messages(settings, ANOMALIES.name):
         anomaly = Anomaly.from_bytes(value)
         assert revisions.setdefault((anomaly.id, anomaly.revision), value) == value
-    units: dict[UUID, AnomalyUsage] = {}
+    units: Units = {}
     for _, _, value in messages(settings, USAGE.name):
         usage = usage_from_bytes(value)
         if isinstance(usage, AnomalyUsage):
@@ -60,12 +61,12 @@ def emitted(settings: Settings) -> tuple[Revisions, dict[UUID, AnomalyUsage]]:
     return revisions, units
 
 
-def clean(settings: Settings) -> tuple[Revisions, dict[UUID, AnomalyUsage]]:
+def clean(settings: Settings) -> tuple[Revisions, Units]:
     """The same, of scoring the whole `blocks` topic once, from its beginning, in this process."""
     topic_id = kafka.topic_ids(kafka.admin(settings), [BLOCKS.name])[BLOCKS.name]
     partitions: dict[int, Partition] = {}
     revisions: Revisions = {}
-    units: dict[UUID, AnomalyUsage] = {}
+    units: Units = {}
     controls = Controls(sensitivity=settings.sensitivity, budget_per_day=settings.false_alarms_per_day)
     most = -(-settings.streams_per_organization // settings.topic_partitions)
     for number, offset, value in messages(settings, BLOCKS.name):
@@ -102,11 +103,13 @@ def complete(components: Components, organization_id: UUID, published: Published
         return stored(connection, organization_id) == newest and now.billable + now.warmup >= len(units)
 
 
-def prove(components: Components, organization_id: UUID, published: Published) -> account.Account:
-    """Assert the whole account; returns it."""
+def prove(
+    components: Components, organization_id: UUID, published: Published, expected: tuple[Revisions, Units]
+) -> account.Account:
+    """Assert the whole account, given what `clean` says once no block is added any more; returns it."""
     settings = load(components.environ)
     revisions, units = emitted(settings)
-    clean_revisions, clean_units = clean(settings)
+    clean_revisions, clean_units = expected
     differing = [
         key for key in revisions.keys() | clean_revisions.keys() if revisions.get(key) != clean_revisions.get(key)
     ]
