@@ -139,7 +139,7 @@ def saving(k: int, size: int, log_size: int, a: int, outside: int, log_outside: 
 def score_burst(
     head: Longs, buckets: Longs, contexts: Longs, ring: Shorts, places: Ints, burst: Longs, c: Longs, evidence: Longs
 ) -> int:
-    """z of the event (the larger of mean and median of the windows), 2^-16; `evidence` gets the leading window, or -1, and its bits."""
+    """z of the event (the larger of mean and median of the windows), 2^-16; `evidence` gets the leading window, or -1, its bits and token."""
     choose(contexts, burst, c)
     unique(head, buckets, burst, c)
     n = c[C_BURST]
@@ -150,6 +150,7 @@ def score_burst(
     least = i64(1) << 40
     evidence[0] = -1
     evidence[1] = 0
+    evidence[2] = 0
     code = i64(0)
     everything = log2(2 * head[H_LONG] + 2)
     for j in range(n):
@@ -162,6 +163,7 @@ def score_burst(
             continue
         old_enough += 1
         worst = i64(0)
+        leading = i64(0)
         log_size = log2(size)
         log_outside = log2(2 * outside + 2)
         for j in range(n):
@@ -170,7 +172,10 @@ def score_burst(
             a = (buckets[bucket, 0] >> LONG_SHIFT) - ((buckets[bucket, 1] >> IN_SHIFTS[w]) & IN_MASKS[w])
             if k < 2 or 2 * k * (outside + 1) <= (2 * a + 1) * size:
                 continue
-            worst = max(worst, saving(k, size, log_size, a, outside, log_outside))
+            bits = saving(k, size, log_size, a, outside, log_outside)
+            if bits > worst:
+                worst = bits
+                leading = bucket + 1
         z = scaled(head, w, worst)
         admit(head, w, worst, z)
         total += z
@@ -178,6 +183,7 @@ def score_burst(
             largest = z
             evidence[0] = w
             evidence[1] = worst
+            evidence[2] = leading
         least = min(least, z)
     if old_enough == N_WINDOWS:
         return max(total // old_enough, total - largest - least)  # seen by two windows it counts whole, by one a third

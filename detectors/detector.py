@@ -178,7 +178,7 @@ def score(
     while reason != at.DONE:
         place, reason = run(
             head, state.buckets, state.contexts, state.places, state.ring, state.slots, state.symbols, state.reference, state.samples, state.numbers, state.histograms, state.ids,
-            state.index, state.seen, state.partners, state.tails, state.kinds, state.texts, state.timing, body, offsets, times, hashes, place, results, level, budget, through,
+            state.index, state.seen, state.partners, state.tails, state.kinds, state.texts, state.timing, state.habits, body, offsets, times, hashes, place, results, level, budget, through,
         )  # fmt: skip
         if head[at.H_OPENED_AT] >= 0:
             state.first_event = events.reference(int(head[at.H_OPENED_AT]))

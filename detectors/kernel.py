@@ -8,6 +8,7 @@ import numpy as np
 from detectors.burst import learn_burst, score_burst
 from detectors.episodes import adopt_counts, follow, learn_rate
 from detectors.fields import is_metric
+from detectors.habits import habitual, note_habit
 from detectors.identity import find_id, index_ids, put_id
 from detectors.jit import SOURCES, Bytes, Hashes, Indexes, Ints, Longs, Shorts, entry, i64
 from detectors.layout import (
@@ -72,7 +73,9 @@ from detectors.layout import (
     LEARN_EVERY,
     MAX_LINES,
     MAX_TOKENS,
+    MIN_EFFECT,
     MOST_JOINED,
+    NEVER,
     OUTAGE_SURPRISAL,
     PEAK_BYTES,
     Q_NUMBER,
@@ -136,6 +139,7 @@ def _kernels(
         kinds: Longs,
         texts: Bytes,
         timing: Longs,
+        habits: Longs,
         body: Bytes,
         offsets: Longs,
         times: Longs,
@@ -158,7 +162,7 @@ def _kernels(
         burst = np.empty((BURST_TOKENS, 3), np.int64)
         c = np.zeros(COUNTS, np.int64)
         costs = np.zeros(MAX_TOKENS + 2, np.int64)
-        bursting = np.zeros(2, np.int64)
+        bursting = np.zeros(3, np.int64)
         counting = np.zeros(3, np.int64)
         joined = np.zeros((MOST_JOINED, 4), np.int64)
         fresh = np.zeros(FRESH_BINS, np.int64)
@@ -269,7 +273,8 @@ def _kernels(
             scores[G_NUMBER] = min(numeric, i64(0x7FFFFFFF))
             # what is new again within an episode adds to what was new before, less the choice of where among its quiet events
             allowed = head[H_BOUND] + max(bound - AGAIN, i64(0)) if head[H_OPEN] == 1 else bound
-            surprisal, shown, extrapolated, effect, group = smallest_p(head, reference, scores, allowed)
+            usual = habitual(head, habits, bursting[2], bursting[1]) if bursts >= MIN_EFFECT else i64(NEVER)
+            surprisal, shown, extrapolated, effect, group = smallest_p(head, reference, scores, allowed, usual)
             kind = KIND_OF_GROUP[group]
             if group == G_NOVELTY and z_template > z_value:
                 kind = 1
@@ -293,6 +298,8 @@ def _kernels(
             of_event = surprisal
             if member:
                 head[H_BOUND] = allowed
+                if bursts >= MIN_EFFECT:
+                    note_habit(head, habits, bursting[2], bursting[1])
             surprisal = max(surprisal, rate)
             free = head[H_EVENTS] <= GUARD_AFTER or head[H_EVENTS] <= head[H_FREE_UNTIL]
             if bursts <= GUARD_Z or free:

@@ -19,6 +19,11 @@ BURST_TOKENS = 128
 # contexts of numbers, int64[CONTEXTS, 2]: which of 64 hashed values were seen | changes (32 bits) and the last value's hash (32)
 CONTEXTS = 1024
 
+# ---- habits: tokens that led floods, int64[HABITS, 6] in sets of 8: bucket + 1, when it led last and with how many bits, in which episode; and before
+HABITS, HABIT_SET = 32, 8
+A_KEY, A_LAST, A_BITS, A_EPISODE, A_BEFORE, A_BEFORE_BITS = range(6)
+HABIT_COLUMNS = 6
+
 # ---- tokens of one event, int64[MAX_TOKENS, TOKEN_COLUMNS]; the last three are of numbers only
 MAX_TOKENS = 256
 MAX_WORDS = 48
@@ -59,7 +64,7 @@ J_SYMBOL, J_SLOT, J_COUNT, J_ROW = range(4)
 FILTER_FIRST, FILTER_MAX = 256, 4096
 PARTNERS = 131072
 PAIR_ROWS, PAIR_COLUMNS, PAIR_BINS = 1024, 16, 16
-PAIR_WARM = 64
+PAIR_WARM, PAIR_LEAST = 64, 2
 
 # ---- sessions: kinds int64[3, KINDS] (hash, sessions that had it, lines of it), and the first bytes of a line of each
 KINDS = 64

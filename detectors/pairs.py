@@ -3,7 +3,8 @@
 An unseen pair of a (n events held it, with m different partners in the other slot) and b costs the smaller of
 log2((n + 1) / (m + 1/2)) of both: a new partner is dear where partners are few (the escape
 of PPM's method C; Moffat, 1990), and only what both sides find surprising counts, since a rare symbol meets many for the first time. The cost is
-capped by how often that pair of slots gave as many bits before. Which pairs were seen is kept in two generations of one-bit
+capped by how often that pair of slots gave as many bits before. A symbol that was seen once could only say two bits, and most of such
+symbols never come back: they join from the third time on, so the filters hold what can speak. Which pairs were seen is kept in two generations of one-bit
 filters; a collision can only hide a new pair.
 """
 
@@ -16,6 +17,7 @@ from detectors.layout import (
     J_SYMBOL,
     PAIR_BINS,
     PAIR_COLUMNS,
+    PAIR_LEAST,
     PAIR_ROWS,
     PARTNERS,
 )
@@ -67,8 +69,12 @@ def score_pairs(
     largest = i64(0)
     leading[0] = -1
     for i in range(n):
+        if joined[i, J_COUNT] < PAIR_LEAST:
+            continue
         a = joined[i, J_SYMBOL]
         for j in range(i + 1, n):
+            if joined[j, J_COUNT] < PAIR_LEAST:
+                continue
             b = joined[j, J_SYMBOL]
             h = mix(a, b) | (((a ^ b) & 0xFF) << 32)
             word = (h & where) >> 6

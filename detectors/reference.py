@@ -9,6 +9,7 @@ import numpy as np
 from detectors.jit import Ints, Longs, i64, inner
 from detectors.layout import (
     EXACT_RANK,
+    G_BURST,
     G_NOVELTY,
     GROUPS,
     H_LOOKED,
@@ -75,11 +76,13 @@ def surprisal_of(head: Longs, reference: Ints, group: int, score: int) -> tuple[
 
 
 @inner
-def smallest_p(head: Longs, reference: Ints, scores: Longs, allowed: int) -> tuple[int, int, bool, int, int]:
+def smallest_p(
+    head: Longs, reference: Ints, scores: Longs, allowed: int, usual: int
+) -> tuple[int, int, bool, int, int]:
     """Of the groups' p-values the smallest, counted as often as the stream's past says that it is small by chance.
 
     (surprisal, surprisal of the best group of at least `MIN_EFFECT` or -1, whether the first is extrapolated, its group's score,
-    the group that names the kind); surprisals in 2^-16 bit, novelty's at most `allowed`.
+    the group that names the kind); surprisals in 2^-16 bit, novelty's at most `allowed`, a flood's that is told at most `usual`.
     """
     surprisal = -(i64(1) << 40)
     extrapolated = False
@@ -96,6 +99,8 @@ def smallest_p(head: Longs, reference: Ints, scores: Longs, allowed: int) -> tup
             extrapolated = beyond
             effect = scores[g]
             group = g if shown < 0 else group
+        if g == G_BURST:
+            of_group = min(of_group, usual)
         if scores[g] >= MIN_EFFECT and of_group > shown:
             shown = of_group
             group = g

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from detectors import layout as at
 from detectors.kernel import grow, reindex
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
 _NAMES = (
     "head", "buckets", "contexts", "places", "ring", "slots", "symbols", "reference", "samples", "ids",
-    "numbers", "histograms", "seen", "partners", "tails", "kinds", "texts", "timing",
+    "numbers", "histograms", "seen", "partners", "tails", "kinds", "texts", "timing", "habits",
 )  # fmt: skip
 _SAVED = (
     "<i8", "<i8", "<i8", "<i4", "<u2", "<i4", "<i4", "<i4", "<u1", "<i8",
-    "<i8", "<i4", "<i8", "<u1", "<u2", "<i8", "<u1", "<i8",
+    "<i8", "<i4", "<i8", "<u1", "<u2", "<i8", "<u1", "<i8", "<i8",
 )  # fmt: skip
 _SLOTS = (64, 128, 256, 512)
 _SYMBOLS = (1024, 4096, 16384)
@@ -55,6 +55,7 @@ class State:
     kinds: NDArray[np.int64]
     texts: NDArray[np.uint8]
     timing: NDArray[np.int64]
+    habits: NDArray[np.int64]
     first_event: bytes = b""
     last_event: bytes = b""
 
@@ -85,6 +86,7 @@ def new_state() -> State:
         np.zeros(3 * at.KINDS, np.int64),
         np.zeros(at.KINDS * at.KIND_TEXT, np.uint8),
         np.zeros(at.TIMING, np.int64),
+        np.zeros((at.HABITS, at.HABIT_COLUMNS), np.int64),
     )
 
 
@@ -163,6 +165,7 @@ def _parse(raw: bytes) -> State:
         "kinds",
         "texts",
         "timing",
+        "habits",
     ):
         array = getattr(state, name)
         array[...] = saved[name].reshape(array.shape)

@@ -9,7 +9,7 @@ import detectors
 
 FOLDER = Path(detectors.__file__).parent
 SCORING_PATH = (
-    "burst", "counts", "episodes", "evidence", "fields", "identity", "kernel", "layout", "logs", "novelty",
+    "burst", "counts", "episodes", "evidence", "fields", "habits", "identity", "kernel", "layout", "logs", "novelty",
     "number",
     "objects", "pairs", "rate",
     "quantities", "reading", "reference", "samples", "scales", "sessions", "silence", "state",
