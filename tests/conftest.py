@@ -1,5 +1,7 @@
 """Fixtures that every test may ask for."""
 
+from hypothesis import settings
+
 from tests.integration.api_world import api_world
 from tests.stack.database import database, migrated_template
 from tests.stack.fixtures import broker, own_broker, own_postgres, postgres, topic_prefix
@@ -16,3 +18,7 @@ __all__ = [
     "postgres",
     "topic_prefix",
 ]
+
+# No example is timed: on a busy machine one may take a second, and a speed is a benchmark's subject.
+settings.register_profile("driftlock", deadline=None)
+settings.load_profile("driftlock")

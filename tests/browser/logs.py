@@ -1,8 +1,12 @@
-"""Telemetry for the tests in a browser: a shop's lines, and one that is unlike them."""
+"""Telemetry for the tests in a browser: a shop's lines, and one that is unlike them.
+
+At the default sensitivity of one in 10,000 a single line can only be told once more than 10,000 were seen before it.
+"""
 
 from pathlib import Path
 
-LINES = 3_000
+LINES = 12_000
+ODD_LINE = 11_500
 ODD = "kernel panic"
 
 
@@ -16,7 +20,12 @@ def odd(i: int) -> str:
     return f"2026-11-24 10:{i // 60 % 60:02d}:{i % 60:02d} FATAL {ODD} - not syncing: attempted to kill init! exitcode=0x0000000b"
 
 
+def lines() -> list[str]:
+    """LINES lines, of which ODD_LINE (from 1 on) is odd."""
+    return [odd(i) if i == ODD_LINE - 1 else normal(i) for i in range(LINES)]
+
+
 def write_log(path: Path) -> Path:
-    """A log of LINES lines, of which the 2,500th is odd."""
-    path.write_text("".join(f"{odd(i) if i == 2_499 else normal(i)}\n" for i in range(LINES)), "utf-8")
+    """A log of these lines."""
+    path.write_text("".join(f"{line}\n" for line in lines()), "utf-8")
     return path

@@ -28,7 +28,7 @@ def test_a_visitor_drops_a_log_and_sees_its_anomaly(visitor: Watched, console: C
     expect(lead).to_contain_text(f"in {LINES:,} events")
     expect(page.locator(".finding h2").first).to_be_visible()
     expect(page.locator(".finding mark").first).to_be_visible()
-    assert {"FATAL", "init!"} <= {cell.strip() for cell in page.locator(".finding th code").all_inner_texts()}
+    assert {"FATAL", "kernel", "panic"} <= {cell.strip() for cell in page.locator(".finding th code").all_inner_texts()}
     expect(page.locator("[data-plot] canvas")).to_have_count(2)
     look(visitor, "scan-result")
     assert console.kept_files() == []

@@ -13,7 +13,7 @@ from dashboards.console.scans import Job, Scans
 from detectors.detector import Controls
 from pipeline.scan.parse import Fields
 from pipeline.scan.read import ScanInput
-from tests.browser.logs import LINES, normal, odd
+from tests.browser.logs import LINES, ODD_LINE, lines
 
 WAIT_S = 120.0
 
@@ -40,7 +40,7 @@ def uploaded(jobs: Scans, content: bytes, name: str = "some.log", fields: Fields
 
 
 def log() -> bytes:
-    return "".join(f"{odd(i) if i == 2_499 else normal(i)}\n" for i in range(LINES)).encode()
+    return "".join(f"{line}\n" for line in lines()).encode()
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -49,7 +49,7 @@ def test_an_upload_is_scanned_and_its_file_is_gone(jobs: Scans, temporary: Path,
     assert (job.state, job.error, job.percent) == ("done", "", 100)
     assert job.result is not None
     assert (job.result.events, job.result.total) == (LINES, 1)
-    assert job.result.found[0].line == 2_500
+    assert job.result.found[0].line == ODD_LINE
     assert list(temporary.iterdir()) == []
 
 
