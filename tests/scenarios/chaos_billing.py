@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -311,7 +310,7 @@ def figures(given: World, truth: Truth, sent: int) -> list[dict[str, Any]]:
     names = ("written", "not_anomaly", "duplicates", "dead_letters")
     (counts,) = ask(
         f"SELECT {', '.join(f'sum({n})::bigint' for n in names)}, sum(next_offset)::bigint FROM sink_offsets"
-    )  # noqa: S608
+    )
     lines += [_check(f"records {name}", truth.fates[name], n) for name, n in zip(names, counts, strict=False)]
     lines.append(_check("records by their offsets", sent, counts[-1]))
     with psycopg.connect(given.stack.database.url(), autocommit=True) as owner:
