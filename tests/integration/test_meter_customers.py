@@ -1,5 +1,6 @@
 """The sender and the applier together: a customer that is relinked, totals that Stripe rejects after it took them."""
 
+import contextlib
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from billing import alarms
 from billing import stripe_gateway as gateway
 from billing.meter import Report, send_due_hours, waiting
 from billing.reconcile import reconcile
+from tests.integration.meter_world import Died
 from tests.integration.stripe_world import StripeWorld, stripe_world
 from tests.integration.test_stripe_stories import send
 from tests.stack.database import Database
@@ -74,9 +76,65 @@ def test_what_never_reached_stripe_for_a_replaced_customer_rings(world: StripeWo
     new_customer(world)
     world.pass_time(timedelta(minutes=1))
     world.settle()
+    assert report(world) == Report()
     assert alarms.ringing(world.hooks) == {"frozen_unsent": 1}
     (said,) = world.rows("SELECT said FROM alarms")[0]
     assert "1 hours (30 units)" in said
+
+
+def test_a_total_that_is_on_its_way_when_its_customer_is_replaced_does_not_thaw_its_hour(world: StripeWorld) -> None:
+    world.book(30)
+    world.pass_time(HOUR)
+    new_customer(world)
+    world.pass_time(timedelta(minutes=1))
+    became: list[str] = []
+
+    def replaced(point: str) -> None:
+        if point == "meter:after-send-before-mark":
+            became.extend(done.became for done in world.settle() if done.event.type == "customer.subscription.created")
+
+    send_due_hours(world.meter_role, world.stripe, world.meter, lambda: world.now, random.Random(1), replaced)
+    assert became == ["retried"]  # the sender has the customer: the applier comes again, and loses no attempt
+    assert world.rows("SELECT DISTINCT attempts FROM stripe_events") == [(0,)]
+    world.pass_time(timedelta(minutes=1))
+    world.settle()
+    assert world.rows("SELECT count(*) FROM billing_customers WHERE unlinked_at IS NOT NULL") == [(1,)]
+    assert world.rows("SELECT DISTINCT state FROM meter_hours") == [("frozen",)]
+
+
+def test_a_total_without_an_answer_when_its_customer_is_replaced_rings(world: StripeWorld) -> None:
+    world.book(30)
+    world.pass_time(HOUR)
+
+    def die(point: str) -> None:
+        if point == "meter:before-send":
+            raise Died
+
+    with contextlib.suppress(Died):
+        send_due_hours(world.meter_role, world.stripe, world.meter, lambda: world.now, random.Random(1), die)
+    assert world.rows("SELECT sent_units, sent_version FROM meter_hours ORDER BY hour DESC LIMIT 1") == [(30, 0)]
+    new_customer(world)
+    world.pass_time(timedelta(minutes=1))
+    world.settle()
+    assert report(world) == Report()
+    assert alarms.ringing(world.hooks) == {"frozen_unsent": 1}
+    (said,) = world.rows("SELECT said FROM alarms")[0]
+    assert "1 hours (30 units)" in said
+
+
+def test_units_that_come_for_a_customer_after_it_was_replaced_ring_and_are_not_sent(world: StripeWorld) -> None:
+    before = world.now
+    new_customer(world)
+    world.pass_time(HOUR)
+    world.settle()
+    assert alarms.ringing(world.hooks) == {}
+    world.book(4, before - HOUR)  # an hour that is there, and one of the old customer that is not
+    world.book(5, before)
+    world.pass_time(HOUR)
+    assert report(world) == Report()
+    assert alarms.ringing(world.hooks) == {"frozen_unsent": 1}
+    (said,) = world.rows("SELECT said FROM alarms")[0]
+    assert "2 hours (9 units)" in said
 
 
 def test_a_total_that_is_rejected_later_rings_and_is_sent_again(world: StripeWorld) -> None:

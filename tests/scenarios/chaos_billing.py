@@ -286,7 +286,12 @@ def figures(given: World, truth: Truth, sent: int) -> list[dict[str, Any]]:
             ask("SELECT disposition, sum(units)::bigint FROM ledger WHERE organization_id = %s GROUP BY 1", tenant.id)
         )
         for disposition, units in truth.dispositions(tenant).items():
-            line = {"tenant": tenant.name, "plan": tenant.plan, "disposition": disposition, "truth": units}
+            line: dict[str, Any] = {
+                "tenant": tenant.name,
+                "plan": tenant.plan,
+                "disposition": disposition,
+                "truth": units,
+            }
             line |= {"ledger": booked.get(disposition, 0), "hours": None, "stripe": None}
             if disposition == "billable" and tenant.name in given.customers:
                 hours = ask(
@@ -294,8 +299,8 @@ def figures(given: World, truth: Truth, sent: int) -> list[dict[str, Any]]:
                 )
                 shown = sum(n for (customer, _), n in at_stripe.items() if customer == given.customers[tenant.name])
                 line |= {"hours": hours[0][0], "stripe": shown}
-            found = [line[name] for name in ("ledger", "hours", "stripe") if line[name] is not None]
-            lines.append({**line, "difference": sum(abs(n - units) for n in found)})
+            found = [line[name] for name in ("ledger", "hours", "stripe")]
+            lines.append({**line, "difference": sum(abs(n - units) for n in found if n is not None)})
         strange = sum(n for name, n in booked.items() if name not in truth.dispositions(tenant))
         lines.append(_check(f"{tenant.name}: units of other dispositions", 0, strange))
         scored = ask(
