@@ -46,7 +46,7 @@ test-free: $(BUILT)  ## ten million usage records that are no anomaly: 0 units, 
 	$(BIN)/python -m tests.integration.not_anomalies
 
 UNITS ?= 20000
-KILLS ?= 12
+KILLS ?= 18
 SEED ?= 1
 chaos-billing: $(BUILT)  ## kills and faults between usage and Stripe: UNITS, KILLS, SEED; fails unless all differences are 0
 	$(BIN)/python -m tests.scenarios.chaos_billing --units $(UNITS) --kills $(KILLS) --seed $(SEED)

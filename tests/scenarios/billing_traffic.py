@@ -16,7 +16,11 @@ PLANS = {"developer": (1_000, 1_200), "standard": (50_000, 60_000), "growth": (5
 
 @dataclass(frozen=True)
 class Tenant:
-    """Who uses. Units occur in hours [first, last) ms; those of `late_first` on are of a period closed long ago."""
+    """Who uses. Units occur in hours [first, last) ms; those of `late_first` on are of a period closed long ago.
+
+    `limits`: units included and cap where they are not the plan's. `at_first`: it uses no more until 6 tenths of all were
+    said (0: as it likes). Share 0: its records are made by a worker, not here.
+    """
 
     name: str
     id: uuid.UUID
@@ -26,19 +30,26 @@ class Tenant:
     last: int
     partitions: tuple[int, ...] = (0,)
     late_first: int = 0
+    limits: tuple[int, int] | None = None
+    at_first: int = 0
 
 
 @dataclass
 class Truth:
-    """What was sent: units by (tenant, calibrated), events scored by tenant, messages by what must become of them."""
+    """What was sent: units by (tenant, calibrated), events scored and dropped as repeats by tenant, messages by their fate."""
 
     units: Counter[tuple[str, bool]] = field(default_factory=Counter)
     scored: Counter[str] = field(default_factory=Counter)
+    repeated: Counter[str] = field(default_factory=Counter)
     fates: Counter[str] = field(default_factory=Counter)
+
+    def used(self, tenant: Tenant) -> int:
+        """Units said so far, those in warm-up too."""
+        return self.units[tenant.name, True] + self.units[tenant.name, False]
 
     def dispositions(self, tenant: Tenant) -> dict[str, int]:
         """Units by disposition. All of a tenant's are of one period, so their order does not matter."""
-        included, cap = PLANS[tenant.plan]
+        included, cap = tenant.limits or PLANS[tenant.plan]
         used, free = self.units[tenant.name, True], tenant.plan == "developer"
         within, over, more = min(used, included), max(0, min(used, cap) - included), max(0, used - cap)
         return {
@@ -72,6 +83,9 @@ def messages(
     total = 0
     while total < units:
         tenant = rng.choices(tenants, [one.share for one in tenants])[0]
+        count = rng.choice((1, 1, 1, 2, 5, 20, 40))
+        if tenant.at_first and total < units * 6 // 10 and truth.used(tenant) + count > tenant.at_first:
+            continue
         blocks = rng.choice(tenant.partitions)
         frames[tenant.name, blocks] += 1
         position = Position(topic_id=blocks_id, partition=blocks, frame=frames[tenant.name, blocks], event=0)
@@ -81,7 +95,7 @@ def messages(
         to = (zlib.crc32(tenant.id.bytes) + blocks) % partitions
         key, identity = str(tenant.id).encode(), uuid.UUID(int=rng.getrandbits(128), version=4)
         if rng.random() < 0.85:
-            count, calibrated = rng.choice((1, 1, 1, 2, 5, 20, 40)), rng.random() < 0.95
+            calibrated = rng.random() < 0.95
             usage: AnomalyUsage | ScoredUsage = AnomalyUsage(
                 usage_id=identity, organization_id=tenant.id, stream=f"s{blocks}", is_anomaly=True, count=count,
                 calibrated=calibrated, occurred_at=at, position=position, detector_version="chaos",
