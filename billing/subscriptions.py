@@ -105,7 +105,7 @@ def _follow(
     now: datetime,
 ) -> None:
     """Make our periods those of Stripe, from `began` on. `PlanChanged` where usage of a later period stands against it."""
-    _drop_unused(connection, organization_id, began, of.id)
+    _drop_unused(connection, organization_id, began)
     changes.start_period(
         connection,
         organization_id,
@@ -133,13 +133,16 @@ def _follow(
         raise PlanChanged(f"subscription {of.id}: Stripe's period is {began} to {_at(of.period_end)}, ours {shown}")
 
 
-def _drop_unused(connection: Connection, organization_id: UUID, began: datetime, subscription_id: str) -> None:
-    """Remove later periods of another plan that the calendar made meanwhile, as far as nothing was used in them."""
+def _drop_unused(connection: Connection, organization_id: UUID, began: datetime) -> None:
+    """Remove later periods that the calendar made meanwhile, as far as nothing was used in them: it makes them again.
+
+    Of another plan, or of this subscription before an upgrade moved its anchor.
+    """
     connection.execute(
         "DELETE FROM billing_periods p WHERE organization_id = %s AND starts_at > %s"
-        " AND subscription_id IS DISTINCT FROM %s AND NOT EXISTS (SELECT FROM usage_counters u"
+        " AND NOT EXISTS (SELECT FROM usage_counters u"
         " WHERE u.organization_id = p.organization_id AND u.period_start >= p.starts_at)",
-        (organization_id, began, subscription_id),
+        (organization_id, began),
     )
 
 
