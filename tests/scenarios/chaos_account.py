@@ -18,10 +18,20 @@ from tests.scenarios.repeats import Repeats
 Line = dict[str, Any]
 
 
-def add_watched(given: World, truth: Truth, fed: Repeats) -> list[Line]:
+def clean(given: World) -> dict[UUID, AnomalyUsage]:
+    """The watched tenant's units by scoring all of `blocks` once, in this process."""
+    return streams.clean(load(environ(given)))[1]
+
+
+def entered(given: World) -> set[UUID]:
+    """The ids of the watched tenant in the ledger."""
+    rows = given.stack.query("SELECT usage_id FROM ledger WHERE organization_id = %s", given.tenant(WATCHED).id)
+    return {usage_id for (usage_id,) in rows}
+
+
+def add_watched(given: World, truth: Truth, fed: Repeats, units: dict[UUID, AnomalyUsage]) -> list[Line]:
     """Add to the truth what a clean scoring of `blocks` says of the watched tenant; the ledger's ids against that."""
     tenant = given.tenant(WATCHED)
-    _, units = streams.clean(load(environ(given)))
     for unit in units.values():
         truth.units[tenant.name, unit.calibrated] += unit.count
     truth.scored[tenant.name] = fed.events - fed.within
@@ -39,8 +49,7 @@ def add_watched(given: World, truth: Truth, fed: Repeats) -> list[Line]:
         else:
             frames.add((usage.position.partition, usage.position.frame))
     truth.fates += Counter(written=len(ids), not_anomaly=len(frames), duplicates=total - len(ids) - len(frames))
-    entered = given.stack.query("SELECT usage_id FROM ledger WHERE organization_id = %s", tenant.id)
-    wrong = {usage_id for (usage_id,) in entered} ^ set(units)
+    wrong = entered(given) ^ set(units)
     return [
         check(f"{tenant.name}: ids of a clean scoring and of the ledger that differ, of {len(units)}", 0, len(wrong))
     ]
