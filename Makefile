@@ -74,6 +74,7 @@ components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, s
 
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.ledger
 
 quality: $(BUILT)  ## how well anomalies are found, beside peers and committed figures; fails where one fell
 	$(BIN)/python -m tests.quality

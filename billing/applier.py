@@ -152,6 +152,8 @@ def apply_subscription(applier: Applier, subscription_id: str, now: datetime, hi
         try:
             link = _keep(connection, stripe, found, hint, now)
         except customers.CustomerConflict as conflict:
+            if not conflict.other:
+                raise
             # What is known of the other one may be old: it is fetched too, and if it has ended, this one takes its place.
             apply_subscription(applier, conflict.other, now)
             link = _keep(connection, stripe, found, hint, now)

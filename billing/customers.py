@@ -34,7 +34,10 @@ class NotLinked(DriftlockError):
 
 
 class CustomerConflict(DriftlockError):
-    """An organization has two customers, or two subscriptions, that are both alive. `other` is the one known here."""
+    """An organization has two customers, or two subscriptions, that are both alive.
+
+    `other` is the subscription known here; empty where the customer was replaced, whatever the other one has.
+    """
 
     def __init__(self, message: str, other: str) -> None:
         super().__init__(message)

@@ -52,12 +52,17 @@ def plans_of(connection: Connection, stripe: Stripe, of: Subscription, now: date
 def keep(connection: Connection, link: Link, of: Subscription, plans: Plans, now: datetime) -> None:
     """Store a subscription as it was just fetched, under the lock of the ledger's head, with the periods of its plan.
 
-    `CustomerConflict` where its organization has another live subscription: what is used can't be billed twice.
+    `CustomerConflict` where its organization has another live subscription, or its customer was replaced: what is used
+    can't be billed twice.
     """
     organization_id = link.organization_id
     ledger.lock(connection, [organization_id])
     alive = of.status not in NEVER_BEGAN and of.status != "canceled"
-    if alive and not link.frozen:
+    if alive and link.frozen:
+        raise CustomerConflict(
+            f"customer {of.customer} was replaced by another of organization {organization_id}: {of.id} is refused", ""
+        )
+    if alive:
         other = connection.execute(
             f"SELECT id FROM subscriptions WHERE organization_id = %s AND id <> %s AND {LIVE} LIMIT 1",  # noqa: S608
             (organization_id, of.id),

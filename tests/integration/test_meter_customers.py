@@ -34,16 +34,22 @@ def world(database: Database, fake_stripe: FakeStripe) -> Iterator[StripeWorld]:
         yield made
 
 
-def new_customer(world: StripeWorld) -> str:
+def new_customer(world: StripeWorld, *, delete: bool = True) -> str:
     """The old customer is deleted at Stripe, and another of the same organization subscribes."""
     old = world.rows("SELECT id FROM billing_customers")[0][0]
-    world.fake.form("DELETE", f"/v1/customers/{old}")
+    if delete:
+        world.fake.form("DELETE", f"/v1/customers/{old}")
     metadata = f"name=Org&metadata[organization_id]={world.organization_id}"
     made = str(world.fake.form("POST", "/v1/customers", metadata).json()["id"])
+    subscribe(world, made)
+    return made
+
+
+def subscribe(world: StripeWorld, customer: str) -> None:
+    """A customer subscribes to standard at Stripe."""
     prices = world.rows("SELECT id FROM stripe_prices WHERE plan = 'standard' ORDER BY part = 'overage'")
     items = "&".join(f"items[{n}][price]={price}" for n, (price,) in enumerate(prices))
-    assert world.fake.form("POST", "/v1/subscriptions", f"customer={made}&{items}").status_code == 200
-    return made
+    assert world.fake.form("POST", "/v1/subscriptions", f"customer={customer}&{items}").status_code == 200
 
 
 def test_a_relinked_customer_gets_rows_of_its_own_and_the_old_ones_are_frozen(world: StripeWorld) -> None:
@@ -68,6 +74,24 @@ def test_a_relinked_customer_gets_rows_of_its_own_and_the_old_ones_are_frozen(wo
     # A replaced customer that changes again changes nothing here, and nothing is sent for it.
     assert world.settle() == []
     assert waiting(world.meter_role, world.now) == (0, None)
+
+
+def test_a_replaced_customer_that_subscribes_again_rings_and_stands_in_nobodys_way(world: StripeWorld) -> None:
+    old = world.rows("SELECT id FROM billing_customers")[0][0]
+    world.fake.form("DELETE", f"/v1/subscriptions/{world.rows('SELECT id FROM subscriptions')[0][0]}")
+    new = new_customer(world, delete=False)
+    world.pass_time(HOUR)
+    world.settle()
+    assert world.rows("SELECT id FROM billing_customers WHERE unlinked_at IS NULL") == [(new,)]
+    subscribe(world, old)
+    for _ in range(5):
+        world.pass_time(HOUR)
+        world.settle()
+    assert alarms.ringing(world.hooks)["customer_conflict"] == 1
+    (live,) = world.rows("SELECT id, customer_id FROM subscriptions WHERE status = 'active'")
+    assert live[1] == new
+    world.fake.form("POST", f"/v1/subscriptions/{live[0]}", "metadata[seen]=1")
+    assert "applied" in {done.became for done in world.settle()}
 
 
 def test_what_never_reached_stripe_for_a_replaced_customer_rings(world: StripeWorld) -> None:
