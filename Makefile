@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser check components bench record picture lock clean
+.PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser check components bench record picture lock clean
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -45,6 +45,12 @@ test-postgres: $(BUILT)  ## what rests on PostgreSQL's own behaviour, on Debian'
 test-free: $(BUILT)  ## ten million usage records that are no anomaly: 0 units, 0 calls to Stripe
 	$(BIN)/python -m tests.integration.not_anomalies
 
+UNITS ?= 20000
+KILLS ?= 18
+SEED ?= 1
+chaos-billing: $(BUILT)  ## kills and faults between usage and Stripe: UNITS, KILLS, SEED; fails unless all differences are 0
+	$(BIN)/python -m tests.scenarios.chaos_billing --units $(UNITS) --kills $(KILLS) --seed $(SEED)
+
 test-contracts: $(BUILT)  ## the laws that every provider, version and implementation must pass
 	$(PYTEST) tests/contracts
 	$(MAKE) --no-print-directory test-postgres
@@ -68,6 +74,7 @@ components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, s
 
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.ledger
 
 quality: $(BUILT)  ## how well anomalies are found, beside peers and committed figures; fails where one fell
 	$(BIN)/python -m tests.quality

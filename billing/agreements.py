@@ -34,6 +34,10 @@ class Wanted:
 
 _LEAST = {"included": 0, "cap_percent": 100, "requests_per_minute": 1, "streams": 1, "retention_days": 1}
 _MOST_CAP_PERCENT = 100_000
+_MOST = 1_000_000_000_000
+_MOST_OF_A_LIMIT = 1_000_000_000
+_PLACES = 12
+"""Of a rate in cents: Stripe's, and the column's."""
 
 
 def set_override(
@@ -49,8 +53,16 @@ def set_override(
         value = getattr(wanted, name)
         if value is not None and value < least:
             raise BillingRefused(f"{name} must be {least} or more, not {value}")
-    if wanted.overage_cents is not None and not 0 < wanted.overage_cents < 1_000_000:
-        raise BillingRefused(f"overage_cents must be over 0 and below 1000000, not {wanted.overage_cents}")
+        most = _MOST if name == "included" else _MOST_CAP_PERCENT if name == "cap_percent" else _MOST_OF_A_LIMIT
+        if value is not None and value > most:
+            raise BillingRefused(f"{name} must be at most {most}, not {value}")
+    rate = wanted.overage_cents
+    if rate is not None and not (rate.is_finite() and 0 < rate < 1_000_000):
+        raise BillingRefused(f"overage_cents must be over 0 and below 1000000, not {rate}")
+    if rate is not None and rate != round(rate, _PLACES):
+        raise BillingRefused(f"overage_cents has at most {_PLACES} places, not those of {rate}")
+    if not by.strip() or not reason.strip():
+        raise BillingRefused("an override says who agreed on it, and why")
     if wanted.overage_cents is not None and base.overage_cents is None:
         raise BillingRefused(f"plan {plan} bills no unit over the included ones: it takes no overage rate")
     with connection.transaction():

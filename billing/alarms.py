@@ -4,10 +4,10 @@
 |---|---|
 | `unknown_price` | a subscription to a price that no plan has: it is refused |
 | `event_dead` | an event of Stripe that could not be applied five times |
-| `customer_conflict` | a second customer with a subscription for an organization whose own is alive |
+| `customer_conflict` | a second customer with a subscription for an organization whose own is alive, or a replaced one with a new one |
 | `meter_rejected` | a total that Stripe took and rejected later |
 | `hour_old` | a total that is not at Stripe after 30 days: from the 35th on only by hand |
-| `frozen_unsent` | a total of an unlinked customer that never reached Stripe: by hand |
+| `frozen_unsent` | totals of a replaced customer that are not certainly at Stripe: by hand, until they are waived |
 | `difference` | two of ledger, rollup, hours and Stripe that differ (reconcile.py), after two hours |
 | `credit_note_refused` | a credit note that Stripe refuses: by hand |
 | `invoice_held` | a draft that is held for 72 hours and still differs |

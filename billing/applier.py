@@ -7,6 +7,7 @@
 | the same event twice, or an older one later | the present state is fetched again: the same rows |
 | two appliers, one object | a lock by the object's id is held from before the fetch to the commit: an older picture never wins |
 | Stripe does not answer, or says 429 | the event waits and loses no attempt; the pass ends |
+| a sender has the hours of the customer that another is to replace | the event waits and loses no attempt |
 | its customer is not linked yet, its price is unknown, Stripe or a table refuses | later again, five times, then dead: rings |
 """
 
@@ -99,6 +100,9 @@ def _attempt(applier: Applier, event: Stored, now: datetime) -> Done:
     except (gateway.StripeUnanswered, gateway.StripeBusy) as error:
         events.postpone(connection, event, str(error), now + STRIPE_IS_BACK)
         return Done(event, "down", str(error))
+    except customers.HoursInFlight as error:
+        events.postpone(connection, event, str(error), now + STRIPE_IS_BACK)
+        return Done(event, "retried", str(error))
     except (DriftlockError, psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
         if isinstance(error, gateway.LiveModeMismatch):
             raise
@@ -148,6 +152,8 @@ def apply_subscription(applier: Applier, subscription_id: str, now: datetime, hi
         try:
             link = _keep(connection, stripe, found, hint, now)
         except customers.CustomerConflict as conflict:
+            if not conflict.other:
+                raise
             # What is known of the other one may be old: it is fetched too, and if it has ended, this one takes its place.
             apply_subscription(applier, conflict.other, now)
             link = _keep(connection, stripe, found, hint, now)

@@ -17,7 +17,7 @@ from billing import alarms, invariants, invoices
 from billing import stripe_gateway as gateway
 from billing.alarms import Alarm
 from billing.invariants import Compared, Finding, Log
-from billing.reconcile import HourTotals, Reconciliation, reconcile, reopen
+from billing.reconcile import HourTotals, Reconciliation, reconcile, reopen, unsent_before
 
 Connection = psycopg.Connection[Any]
 
@@ -51,16 +51,23 @@ def compare(
 ) -> Result:
     """All six checks, R3 to R6 of the hours that were over `span` before now, as role driftlock_meter. Reads only.
 
+    R3 also of older hours whose newest total is not acknowledged.
+
     Raises the gateway's errors.
     """
     until = now.replace(minute=0, second=0, microsecond=0)
     since = until - span
     hours = _read_twice(connection, stripe, meter, since, until)
+    older = unsent_before(connection, since)
     return Result(
         (
             invariants.offsets(connection, kafka, full=full),
             invariants.rollup(connection, now, full=full),
-            Compared("R3", len(hours.hours), tuple(f for hour in hours.hours if (f := _unsent(hour)))),
+            Compared(
+                "R3",
+                len(hours.hours) + len(older),
+                (*(f for hour in hours.hours if (f := _unsent(hour))), *map(_still_unsent, older)),
+            ),
             Compared("R4", len(hours.hours), tuple(f for hour in hours.hours if (f := _not_at_stripe(hour)))),
             invariants.upcoming_lines(connection, stripe, now),
             invariants.evidence(connection, since, now),
@@ -83,6 +90,11 @@ def _unsent(hour: HourTotals) -> Finding | None:
         return None
     sent = hour.meter_hours if hour.ledger != hour.meter_hours else hour.sent or 0
     return Finding("R3", _name(hour), hour.ledger, sent, hour.organization_id)
+
+
+def _still_unsent(hour: HourTotals) -> Finding:
+    """R3 of an hour that is older than those that are compared with Stripe: ledger = sent last."""
+    return Finding("R3", _name(hour), hour.ledger, hour.stripe, hour.organization_id)
 
 
 def _not_at_stripe(hour: HourTotals) -> Finding | None:
@@ -156,5 +168,5 @@ def _would_bill_more(result: Result, organization_id: UUID) -> bool:
     return any(
         finding.theirs > finding.ours
         for finding in result.findings
-        if finding.organization_id == organization_id and finding.check in ("R4", "R5")
+        if finding.organization_id == organization_id and finding.check in ("R3", "R4", "R5")
     )

@@ -4,7 +4,7 @@
 |---|---|---|
 | R1 | Kafka's offsets; ledger + not anomaly + duplicates + dead letters | each partition of the topic usage |
 | R2 | the ledger's entries; the rollup | each period that is open, or closed since three days; all with `full` |
-| R3 | the rollup's hours; what was sent of them | each hour that is over |
+| R3 | the rollup's hours; what was sent of them | each hour that is over; older ones that wait |
 | R4 | what was sent; Stripe's event summaries | the same hours, read twice where they differ |
 | R5 | our price of what was sent; Stripe's upcoming line | each live metered subscription |
 | R6 | billable units; their anomalies with the evidence's place | entries of the last days |

@@ -205,7 +205,9 @@ def standing(connection: Connection, organization_id: UUID, usage_id: UUID) -> t
         f"SELECT {_SELECTED} FROM ledger WHERE organization_id = %s AND corrects = %s ORDER BY seq",  # noqa: S608
         (organization_id, usage_id),
     )
-    billable = [e for e in of_usage(connection, organization_id, usage_id) if e.disposition == "billable"]
+    # Of a usage record only: what an entry of another kind holds stands under the record that it corrects.
+    entered = of_usage(connection, organization_id, usage_id)
+    billable = [e for e in entered if e.kind == "usage" and e.disposition == "billable"]
     billable += [Entry(*row) for row in taken]
     left: dict[tuple[int, str | None], int] = defaultdict(int)
     where: dict[tuple[int, str | None], Entry] = {}

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
-from billing import alarms, restore
+from billing import alarms, customers, restore
 from billing import meter_hours as protocol
 from billing import stripe_gateway as gateway
 from billing.meter_hours import Hour, Outcome
@@ -37,7 +37,7 @@ _NOTE = (
     " sent_units = %(sent_units)s, sent_identifier = %(sent_identifier)s, sent_at = %(sent_at)s, state = %(state)s,"
     " agreed_at = %(agreed_at)s, attempts = %(attempts)s, next_attempt_at = %(next_attempt_at)s,"
     " last_error = %(last_error)s"
-    " WHERE organization_id = %(organization_id)s AND customer_id = %(customer_id)s AND hour = %(hour)s"
+    " WHERE organization_id = %(organization_id)s AND customer_id = %(customer_id)s AND hour = %(hour)s AND state <> 'frozen'"
 )
 
 
@@ -95,6 +95,7 @@ def send_due_hours(
         raise gateway.LiveModeMismatch
     sender = Sender(connection, stripe, meter, clock, rng, crash, epoch=row[1])
     restore.require_unlocked(connection)
+    customers.ring_unsent(connection, clock())
     report, silent = Report(), 0
     for (customer,) in connection.execute(_CUSTOMERS, {"now": clock()}).fetchall():
         done = _serve_customer(sender, customer)
@@ -106,7 +107,7 @@ def send_due_hours(
 
 
 def _serve_customer(sender: Sender, customer: str) -> Report:
-    lock = f"driftlock meter {customer}"
+    lock = protocol.sender_lock(customer)
     row = sender.connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (lock,)).fetchone()
     if row is None or not row[0]:
         return Report(held_elsewhere=1)
@@ -147,7 +148,8 @@ def _send_hour(sender: Sender, hour: Hour) -> Report:
         _store(sender, hour, replace(hour, last_error=said, next_attempt_at=now + protocol.AFTER_REFUSAL))
         return Report(too_old=1)
     noted = protocol.before_send(hour, sender.meter.id, sender.epoch, now)
-    _store(sender, hour, noted)
+    if not _store(sender, hour, noted):
+        return Report()  # frozen since it was read
     sender.crash("meter:before-send")
     outcome, said = _request(sender, noted)
     sender.crash("meter:after-send-before-mark")
@@ -205,10 +207,14 @@ def _read_back(sender: Sender, customer: str, unread: list[Hour]) -> Report:
     return report
 
 
-def _store(sender: Sender, was: Hour, is_now: Hour) -> None:
-    """Write the sender's columns. A version is raised, never set: the sink may have raised it in the meantime."""
+def _store(sender: Sender, was: Hour, is_now: Hour) -> bool:
+    """Write the sender's columns; False if the hour is frozen, and stays as it is.
+
+    A version is raised, never set: the sink may have raised it in the meantime.
+    """
     values = {field.name: getattr(is_now, field.name) for field in fields(Hour)}
-    sender.connection.execute(_NOTE, {**values, "raised": is_now.version - was.version})
+    done = sender.connection.execute(_NOTE, {**values, "raised": is_now.version - was.version})
+    return bool(done.rowcount)
 
 
 def ring_old_hours(connection: Connection, now: datetime) -> int:

@@ -59,6 +59,11 @@ def identifier(hour: Hour, meter_id: str, epoch: int, version: int) -> str:
     return made
 
 
+def sender_lock(customer_id: str) -> str:
+    """The name of the advisory lock of who sends, or freezes, a customer's hours."""
+    return f"driftlock meter {customer_id}"
+
+
 def timestamp(hour: Hour) -> int:
     """Seconds since 1970 of the event: a newer version is never older, whichever way Stripe means "most recent"."""
     return int(hour.hour.timestamp()) + min(hour.version, LAST_SECOND)

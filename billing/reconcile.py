@@ -105,6 +105,22 @@ def reconcile(
     return Reconciliation(tuple(compared))
 
 
+def unsent_before(connection: Connection, since: datetime) -> list[HourTotals]:
+    """Hours before `since` whose newest total Stripe has not acknowledged; `stripe` is what was sent last, it is not asked.
+
+    A credit changes an hour as long as its period is open: up to a month after it was compared as one of the last hours.
+    """
+    return [
+        HourTotals(organization_id, customer, hour, units, units, None, sent)
+        for organization_id, customer, hour, units, sent in connection.execute(
+            "SELECT organization_id, customer_id, hour, units, coalesce(sent_units, 0) FROM meter_hours"
+            " WHERE (state IN ('pending', 'unconfirmed') OR sent_version < version) AND state <> 'frozen'"
+            " AND sent_version < version AND hour < %s ORDER BY customer_id, hour",
+            (since,),
+        ).fetchall()
+    ]
+
+
 def reopen(connection: Connection, differing: tuple[HourTotals, ...], now: datetime) -> int:
     """Put hours that were sent and differ at Stripe in doubt, so that the sender reads them again; how many."""
     reopened = 0

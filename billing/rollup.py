@@ -14,6 +14,7 @@ import psycopg
 
 from billing.ledger import Entry
 from billing.periods import instant, milliseconds
+from schemas.errors import BillingRefused
 
 Connection = psycopg.Connection[Any]
 BINS = 64
@@ -157,7 +158,7 @@ def add(connection: Connection, entries: Sequence[Entry], scored: Sequence[Score
 def adjust(connection: Connection, entry: Entry) -> None:
     """Add a credit, waiver or correction to the rollup and, where it has a customer, to the total of its hour.
 
-    The day and the hour are those of the usage that it changes, so their rows are there; `ValueError` if one is not.
+    The day and the hour are those of the usage that it changes, so their rows are there; `BillingRefused` if one is not.
     """
     moved = connection.execute(
         "UPDATE usage_counters SET adjusted = adjusted + %s, entries = entries + 1"
@@ -171,7 +172,7 @@ def adjust(connection: Connection, entry: Entry) -> None:
             (entry.units, entry.organization_id, entry.customer_id, instant(entry.meter_hour)),
         ).rowcount
     if not moved:
-        raise ValueError(f"usage {entry.corrects} is not in the rollup: run `driftlock billing reconcile`")
+        raise BillingRefused(f"usage {entry.corrects} is not in the rollup: run `driftlock billing reconcile`")
 
 
 def move_in(connection: Connection, entry: Entry) -> None:

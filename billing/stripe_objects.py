@@ -1,10 +1,14 @@
 """What Stripe shows at present: subscriptions, invoices, checkout sessions, events. Reads only, times in seconds since 1970."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, TypeVar
 
 from billing.stripe_gateway import Connection, StripeMissing, named
+from schemas.errors import DriftlockError
+
+Shown = TypeVar("Shown")
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 """Statuses of a subscription that is over for good."""
@@ -13,6 +17,10 @@ HOLD = "driftlock_hold"
 """Key of an invoice's metadata: the draft is held by us."""
 REJECTIONS = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
 """Types of thin events that tell of meter events taken and rejected later; the second names no meter."""
+
+
+class UnknownShape(DriftlockError):
+    """Stripe shows an object without what it always had: of an API version that is not ours, or by mistake."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,20 @@ class Rejection:
     identifiers: tuple[str, ...]
 
 
+def _readable(read: Callable[[Any], Shown]) -> Callable[[Any], Shown]:
+    """`UnknownShape`, in one line, where `read` misses something in the library's object: it is retried, dead, and rings."""
+
+    @wraps(read)
+    def checked(of: Any) -> Shown:
+        try:
+            return read(of)
+        except (LookupError, AttributeError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__} {error}".splitlines()[0]
+            raise UnknownShape(f"Stripe shows {getattr(of, 'id', 'an object')} in an unknown shape: {said}") from error
+
+    return checked
+
+
 def _id(of: Any) -> str | None:
     return None if of is None else of if isinstance(of, str) else str(of.id)
 
@@ -109,6 +131,7 @@ def _meta(of: Any) -> str:
     return _said(of, "organization_id")
 
 
+@_readable
 def subscription(of: Any) -> Subscription:
     """Our view of the library's object."""
     items = of["items"].data
@@ -145,6 +168,7 @@ def list_subscriptions(at: Connection) -> Iterator[Subscription]:
             yield subscription(found)
 
 
+@_readable
 def _invoice(of: Any) -> Invoice:
     parent = of.parent.subscription_details if of.parent else None
     return Invoice(
@@ -193,6 +217,7 @@ def read_session(at: Connection, session_id: str) -> Session:
         return session(at.client.v1.checkout.sessions.retrieve(session_id))
 
 
+@_readable
 def session(of: Any) -> Session:
     """Our view of the library's object."""
     return Session(

@@ -52,12 +52,17 @@ def plans_of(connection: Connection, stripe: Stripe, of: Subscription, now: date
 def keep(connection: Connection, link: Link, of: Subscription, plans: Plans, now: datetime) -> None:
     """Store a subscription as it was just fetched, under the lock of the ledger's head, with the periods of its plan.
 
-    `CustomerConflict` where its organization has another live subscription: what is used can't be billed twice.
+    `CustomerConflict` where its organization has another live subscription, or its customer was replaced: what is used
+    can't be billed twice.
     """
     organization_id = link.organization_id
     ledger.lock(connection, [organization_id])
     alive = of.status not in NEVER_BEGAN and of.status != "canceled"
-    if alive and not link.frozen:
+    if alive and link.frozen:
+        raise CustomerConflict(
+            f"customer {of.customer} was replaced by another of organization {organization_id}: {of.id} is refused", ""
+        )
+    if alive:
         other = connection.execute(
             f"SELECT id FROM subscriptions WHERE organization_id = %s AND id <> %s AND {LIVE} LIMIT 1",  # noqa: S608
             (organization_id, of.id),
@@ -105,7 +110,7 @@ def _follow(
     now: datetime,
 ) -> None:
     """Make our periods those of Stripe, from `began` on. `PlanChanged` where usage of a later period stands against it."""
-    _drop_unused(connection, organization_id, began, of.id)
+    _drop_unused(connection, organization_id, began)
     changes.start_period(
         connection,
         organization_id,
@@ -133,13 +138,16 @@ def _follow(
         raise PlanChanged(f"subscription {of.id}: Stripe's period is {began} to {_at(of.period_end)}, ours {shown}")
 
 
-def _drop_unused(connection: Connection, organization_id: UUID, began: datetime, subscription_id: str) -> None:
-    """Remove later periods of another plan that the calendar made meanwhile, as far as nothing was used in them."""
+def _drop_unused(connection: Connection, organization_id: UUID, began: datetime) -> None:
+    """Remove later periods that the calendar made meanwhile, as far as nothing was used in them: it makes them again.
+
+    Of another plan, or of this subscription before an upgrade moved its anchor.
+    """
     connection.execute(
         "DELETE FROM billing_periods p WHERE organization_id = %s AND starts_at > %s"
-        " AND subscription_id IS DISTINCT FROM %s AND NOT EXISTS (SELECT FROM usage_counters u"
+        " AND NOT EXISTS (SELECT FROM usage_counters u"
         " WHERE u.organization_id = p.organization_id AND u.period_start >= p.starts_at)",
-        (organization_id, began, subscription_id),
+        (organization_id, began),
     )
 
 

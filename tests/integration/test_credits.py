@@ -166,3 +166,15 @@ def test_each_is_an_action_with_what_was_before_and_after(books: Books) -> None:
         {"usage_id": str(one), "billable": 1},
         {"billable": 0, "outcome": "credited", "cents": 0, "reason": "false positive"},
     )
+
+
+def test_only_a_usage_record_is_taken_back_never_an_entry_that_moved_or_took_back(books: Books) -> None:
+    o = books.sign_up()
+    (usage_id,) = singles(books, o, 1)
+    books.subscribe(o, "standard", BEGAN)
+    moved = books.entries(o, "kind, usage_id, units")
+    assert [(kind, units) for kind, _, units in moved] == [("usage", 1), ("correction", -1), ("correction", 1)]
+    for _, entry_id, _ in moved[1:]:
+        assert waive(books.jobs, o, entry_id, by="op", reason="r", at=LATER).outcome == "not_billed"
+    assert waive(books.jobs, o, usage_id, by="op", reason="r", at=LATER).units == 1
+    assert waive(books.jobs, o, usage_id, by="op", reason="r", at=LATER).outcome == "known"

@@ -1,5 +1,6 @@
 """The sender and the applier together: a customer that is relinked, totals that Stripe rejects after it took them."""
 
+import contextlib
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from billing import alarms
 from billing import stripe_gateway as gateway
 from billing.meter import Report, send_due_hours, waiting
 from billing.reconcile import reconcile
+from tests.integration.meter_world import Died
 from tests.integration.stripe_world import StripeWorld, stripe_world
 from tests.integration.test_stripe_stories import send
 from tests.stack.database import Database
@@ -32,16 +34,22 @@ def world(database: Database, fake_stripe: FakeStripe) -> Iterator[StripeWorld]:
         yield made
 
 
-def new_customer(world: StripeWorld) -> str:
+def new_customer(world: StripeWorld, *, delete: bool = True) -> str:
     """The old customer is deleted at Stripe, and another of the same organization subscribes."""
     old = world.rows("SELECT id FROM billing_customers")[0][0]
-    world.fake.form("DELETE", f"/v1/customers/{old}")
+    if delete:
+        world.fake.form("DELETE", f"/v1/customers/{old}")
     metadata = f"name=Org&metadata[organization_id]={world.organization_id}"
     made = str(world.fake.form("POST", "/v1/customers", metadata).json()["id"])
+    subscribe(world, made)
+    return made
+
+
+def subscribe(world: StripeWorld, customer: str) -> None:
+    """A customer subscribes to standard at Stripe."""
     prices = world.rows("SELECT id FROM stripe_prices WHERE plan = 'standard' ORDER BY part = 'overage'")
     items = "&".join(f"items[{n}][price]={price}" for n, (price,) in enumerate(prices))
-    assert world.fake.form("POST", "/v1/subscriptions", f"customer={made}&{items}").status_code == 200
-    return made
+    assert world.fake.form("POST", "/v1/subscriptions", f"customer={customer}&{items}").status_code == 200
 
 
 def test_a_relinked_customer_gets_rows_of_its_own_and_the_old_ones_are_frozen(world: StripeWorld) -> None:
@@ -68,15 +76,89 @@ def test_a_relinked_customer_gets_rows_of_its_own_and_the_old_ones_are_frozen(wo
     assert waiting(world.meter_role, world.now) == (0, None)
 
 
+def test_a_replaced_customer_that_subscribes_again_rings_and_stands_in_nobodys_way(world: StripeWorld) -> None:
+    old = world.rows("SELECT id FROM billing_customers")[0][0]
+    world.fake.form("DELETE", f"/v1/subscriptions/{world.rows('SELECT id FROM subscriptions')[0][0]}")
+    new = new_customer(world, delete=False)
+    world.pass_time(HOUR)
+    world.settle()
+    assert world.rows("SELECT id FROM billing_customers WHERE unlinked_at IS NULL") == [(new,)]
+    subscribe(world, old)
+    for _ in range(5):
+        world.pass_time(HOUR)
+        world.settle()
+    assert alarms.ringing(world.hooks)["customer_conflict"] == 1
+    (live,) = world.rows("SELECT id, customer_id FROM subscriptions WHERE status = 'active'")
+    assert live[1] == new
+    world.fake.form("POST", f"/v1/subscriptions/{live[0]}", "metadata[seen]=1")
+    assert "applied" in {done.became for done in world.settle()}
+
+
 def test_what_never_reached_stripe_for_a_replaced_customer_rings(world: StripeWorld) -> None:
     world.book(30)
     world.pass_time(HOUR)
     new_customer(world)
     world.pass_time(timedelta(minutes=1))
     world.settle()
+    assert report(world) == Report()
     assert alarms.ringing(world.hooks) == {"frozen_unsent": 1}
     (said,) = world.rows("SELECT said FROM alarms")[0]
     assert "1 hours (30 units)" in said
+
+
+def test_a_total_that_is_on_its_way_when_its_customer_is_replaced_does_not_thaw_its_hour(world: StripeWorld) -> None:
+    world.book(30)
+    world.pass_time(HOUR)
+    new_customer(world)
+    world.pass_time(timedelta(minutes=1))
+    became: list[str] = []
+
+    def replaced(point: str) -> None:
+        if point == "meter:after-send-before-mark":
+            became.extend(done.became for done in world.settle() if done.event.type == "customer.subscription.created")
+
+    send_due_hours(world.meter_role, world.stripe, world.meter, lambda: world.now, random.Random(1), replaced)
+    assert became == ["retried"]  # the sender has the customer: the applier comes again, and loses no attempt
+    assert world.rows("SELECT DISTINCT attempts FROM stripe_events") == [(0,)]
+    world.pass_time(timedelta(minutes=1))
+    world.settle()
+    assert world.rows("SELECT count(*) FROM billing_customers WHERE unlinked_at IS NOT NULL") == [(1,)]
+    assert world.rows("SELECT DISTINCT state FROM meter_hours") == [("frozen",)]
+
+
+def test_a_total_without_an_answer_when_its_customer_is_replaced_rings(world: StripeWorld) -> None:
+    world.book(30)
+    world.pass_time(HOUR)
+
+    def die(point: str) -> None:
+        if point == "meter:before-send":
+            raise Died
+
+    with contextlib.suppress(Died):
+        send_due_hours(world.meter_role, world.stripe, world.meter, lambda: world.now, random.Random(1), die)
+    assert world.rows("SELECT sent_units, sent_version FROM meter_hours ORDER BY hour DESC LIMIT 1") == [(30, 0)]
+    new_customer(world)
+    world.pass_time(timedelta(minutes=1))
+    world.settle()
+    assert report(world) == Report()
+    assert alarms.ringing(world.hooks) == {"frozen_unsent": 1}
+    (said,) = world.rows("SELECT said FROM alarms")[0]
+    assert "1 hours (30 units)" in said
+
+
+def test_units_that_come_for_a_customer_after_it_was_replaced_ring_and_are_not_sent(world: StripeWorld) -> None:
+    before = world.now
+    new_customer(world)
+    world.pass_time(HOUR)
+    world.settle()
+    assert alarms.ringing(world.hooks) == {}
+    world.book(4, before - HOUR)  # an hour that is there, and one of the old customer that is not
+    world.book(5, before)
+    world.pass_time(HOUR)
+    assert report(world) == Report()
+    assert alarms.ringing(world.hooks) == {"frozen_unsent": 1}
+    (said,) = world.rows("SELECT said FROM alarms")[0]
+    assert "2 hours (9 units)" in said
 
 
 def test_a_total_that_is_rejected_later_rings_and_is_sent_again(world: StripeWorld) -> None:

@@ -184,6 +184,9 @@ def test_an_override_prices_the_next_period(books: Books) -> None:
         ("standard", Wanted(cap_percent=99), "cap_percent must be 100 or more"),
         ("standard", Wanted(overage_cents=Decimal(0)), "overage_cents must be over 0"),
         ("standard", Wanted(streams=0), "streams must be 1 or more"),
+        ("standard", Wanted(overage_cents=Decimal("NaN")), "overage_cents must be over 0"),
+        ("standard", Wanted(overage_cents=Decimal("0.0000000000001")), "12 places"),
+        ("standard", Wanted(included=1 << 63), "included must be at most"),
         ("developer", Wanted(overage_cents=Decimal(1)), "takes no overage rate"),
     ],
 )
@@ -191,6 +194,12 @@ def test_an_override_that_makes_no_sense_is_refused(books: Books, plan: str, wan
     o = books.sign_up()
     with pytest.raises(BillingRefused, match=said):
         set_override(books.jobs, o, plan, wanted, by="op", reason="x", at=BEGAN)
+
+
+@pytest.mark.parametrize(("by", "reason"), [("", "x"), ("op", " ")])
+def test_an_override_without_a_name_or_a_reason_is_refused(books: Books, by: str, reason: str) -> None:
+    with pytest.raises(BillingRefused, match="who agreed on it, and why"):
+        set_override(books.jobs, books.sign_up(), "standard", Wanted(), by=by, reason=reason, at=BEGAN)
 
 
 def test_what_is_unknown_is_refused(books: Books) -> None:

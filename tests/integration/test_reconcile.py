@@ -9,6 +9,7 @@ import pytest
 
 from billing import alarms, differences
 from billing import stripe_gateway as gateway
+from billing.credits import waive
 from billing.differences import Result
 from billing.invariants import Log
 from billing.meter import ring_old_hours
@@ -186,6 +187,22 @@ def test_a_ringing_difference_holds_a_draft_that_was_there_before(world: StripeW
     world.pass_time(2 * HOUR)
     assert follow_up(world) == 1
     assert world.rows("SELECT held_at FROM invoices_mirror WHERE id = %s", draft["id"]) == [(world.now,)]
+
+
+def test_r3_sees_a_total_that_is_not_at_stripe_however_old_its_hour_is(world: StripeWorld) -> None:
+    world.pass_time(5 * DAY)
+    world.fake.form("POST", f"/v1/billing/meters/{world.meter.id}/deactivate")
+    usage_id = world.rows("SELECT usage_id FROM ledger ORDER BY seq LIMIT 1")[0][0]
+    waive(world.owner, world.organization_id, usage_id, by="op", reason="r", at=world.now)
+    send(world)  # refused
+    found = [one for one in compare(world).findings if one.check == "R3"]
+    assert [(one.ours, one.theirs) for one in found] == [(0, 7)]
+    follow_up(world)
+    draft = to_the_draft(world)
+    assert draft["auto_advance"] is False
+    world.pass_time(72 * HOUR)
+    follow_up(world)
+    assert draft["auto_advance"] is False  # Stripe would bill more than the ledger: a person decides
 
 
 @pytest.mark.parametrize("more", [False, True])

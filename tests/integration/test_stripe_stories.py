@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import checkout, invoices, preview
+from billing import changes, checkout, invoices, preview
 from billing import stripe_gateway as gateway
 from billing import stripe_objects as objects
 from billing.checkout import CheckoutRefused
@@ -174,6 +174,22 @@ def test_an_upgrade_starts_a_period_and_late_news_of_it_moves_what_was_booked(wo
     shown = preview.preview(world.owner, world.organization_id, world.now)
     assert shown.overage_cents == upcoming(world)
     assert world.rows("SELECT units, sent_units FROM meter_hours WHERE units <> sent_units") == []
+
+
+def test_news_of_an_upgrade_that_comes_after_the_calendar_made_the_next_period(world: StripeWorld) -> None:
+    world.check_out("standard")
+    world.settle()
+    (ends,) = world.rows("SELECT ends_at FROM billing_periods WHERE plan = 'standard'")[0]
+    world.pass_time(ends - world.now - timedelta(minutes=10))
+    changed_at = world.now
+    checkout.change_plan(world.api, world.stripe, world.organization_id, "growth", by="user:1", now=world.now)
+    world.pass_time(timedelta(minutes=15))
+    changes.roll_periods(world.owner, world.now)
+    assert world.rows("SELECT max(starts_at) FROM billing_periods") == [(ends,)]
+    world.settle()  # nothing was used in the period that the calendar made: it makes room
+    periods = world.rows("SELECT starts_at, plan FROM billing_periods ORDER BY starts_at DESC LIMIT 2")
+    assert periods == [(changed_at, "growth"), (START, "standard")]
+    assert world.rows("SELECT state FROM stripe_events WHERE state NOT IN ('applied', 'ignored')") == []
 
 
 def test_a_downgrade_waits_for_the_periods_end(world: StripeWorld) -> None:

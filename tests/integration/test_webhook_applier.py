@@ -223,6 +223,24 @@ def test_an_unknown_price_rings_at_once_and_is_never_guessed(world: StripeWorld)
     assert alarms.ringing(world.hooks) == {}
 
 
+def test_an_object_that_nobody_expected_is_dead_after_five_attempts_and_stops_no_other(world: StripeWorld) -> None:
+    world.check_out()
+    (subscription,) = world.fake.box.all("subscription")
+    kept = subscription.pop("start_date")
+    world.deliver()
+    for _ in range(6):
+        became = {done.became for done in world.apply()}
+        world.pass_time(3 * HOUR)
+    assert "ignored" in {state for (state,) in world.rows("SELECT DISTINCT state FROM stripe_events")}
+    (said,) = world.rows("SELECT last_error FROM stripe_events WHERE type = 'customer.subscription.created'")[0]
+    assert "in an unknown shape" in said
+    assert alarms.ringing(world.hooks)["event_dead"] >= 1
+    subscription["start_date"] = kept
+    events.retry(world.hooks, ())
+    became = {done.became for done in world.apply()}
+    assert became == {"applied"}
+
+
 def test_stripe_being_down_costs_no_attempt(world: StripeWorld) -> None:
     world.check_out()
     world.deliver()
