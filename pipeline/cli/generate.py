@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from schemas import models, notices, settings
+from schemas import metrics, models, notices, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ class StaleFiles(DriftlockError):
 
 def generated() -> dict[str, bytes]:
     """Path below the repository → content of every generated file."""
-    files = {".env.example": settings.env_example().encode()}
+    files = {".env.example": settings.env_example().encode(), "deploy/metrics.md": metrics.table().encode()}
     for model in _MESSAGES:
         schema = model.model_json_schema(mode="serialization")
         files[f"schemas/json/{model.__name__}.json"] = orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
