@@ -123,6 +123,9 @@ METRICS = (
     _gauge("driftlock_alerts_waiting", "rows", "Rows of the outbox that wait for their mail", "rising: the mail server is down, or no sender runs"),
     _gauge("driftlock_alerts_oldest_waiting_seconds", "seconds", "Age of the oldest of them", "rings from an hour on"),
     _gauge("driftlock_alerts_dead", "rows", "Rows that were given up after 20 attempts", "above 0: last_error of the row says why"),
+    # ---- jobs by the clock
+    _gauge("driftlock_jobs_progress_timestamp_seconds", "seconds since 1970", "When the jobs were done last", "older than an hour: the process jobs does not run, or PostgreSQL is down"),
+    _counter("driftlock_jobs_failed_passes_total", "passes", "Passes that ended in an error of PostgreSQL", "rising: the log says which", "error"),
     # ---- API and console
     _counter("driftlock_http_requests_total", "requests", "Requests answered", "5xx: the log names the error's class and line", "method", "route", "status"),
     _histogram("driftlock_http_request_seconds", "seconds", "From a request to the beginning of its answer", "rising: the pool is exhausted, or PostgreSQL is slow", FAST, "route"),
