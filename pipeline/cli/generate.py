@@ -1,6 +1,7 @@
 """`driftlock generate`: the committed files that follow from the code; `--check` compares them instead."""
 
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import orjson
@@ -33,6 +34,8 @@ def generated() -> dict[str, bytes]:
 
     document = build({}, "", "").openapi()
     files["pipeline/api/openapi.json"] = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+    for entry in entry_points(group="driftlock.generated"):  # of upper layers, so that imports go one way
+        files |= entry.load()()
     return files
 
 
