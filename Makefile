@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser test-deploy check components components-deploy bench record picture lock clean
+.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser test-deploy check components components-deploy dashboards-check bench record picture lock clean
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -54,6 +54,9 @@ test-browser: $(BUILT)  ## the console in Chromium, as a new user meets it; pict
 
 test-deploy: $(BUILT)  ## what deploy/ holds, judged by Docker Compose and Helm themselves (make components-deploy)
 	$(PYTEST) tests/deploy
+
+dashboards-check: $(BUILT)  ## every query of every dashboard on a running stack, panel by panel; pictures in .driftlock/dashboards
+	$(BIN)/python -m tests.dashboards.grafana.check
 
 check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/ruff check .

@@ -42,7 +42,7 @@ LEVELS = (
         "api",
         0.999,
         "99.9 % of requests to the API are answered without an error of ours (5xx), over 30 days",
-        'sum(rate(driftlock_http_requests_total{job="api",status=~"5.."}[WINDOW]))',
+        'sum(rate(driftlock_http_requests_total{job="api",status=~"5.."}[WINDOW])) or vector(0)',
         'sum(rate(driftlock_http_requests_total{job="api"}[WINDOW]))',
         "By route and status (dashboard API): 503 means that PostgreSQL or Kafka does not answer, 500 is a fault of ours: the log names its class and line.",
     ),
