@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser check components bench record picture lock clean
+.PHONY: test-deploy components-deploy dashboards-check
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -34,7 +35,7 @@ demo: $(BUILT)  ## the whole stack on sample telemetry, from an event to an hour
 	$(BIN)/driftlock demo
 
 test: $(BUILT)  ## every test but the full matrix of kills; what needs a component that is not there is skipped
-	$(PYTEST) -m "not kills"
+	$(PYTEST) -m "not kills and not deploy"
 
 test-kills: $(BUILT)  ## the full matrix of kills
 	$(PYTEST) -m kills
@@ -58,6 +59,12 @@ test-contracts: $(BUILT)  ## the laws that every provider, version and implement
 test-browser: $(BUILT)  ## the console in Chromium, as a new user meets it; pictures of each page in .driftlock/screenshots
 	$(PYTEST) tests/browser
 
+test-deploy: $(BUILT)  ## what deploy/ holds, judged by Docker Compose and Helm themselves (make components-deploy)
+	$(PYTEST) tests/deploy
+
+dashboards-check: $(BUILT)  ## every query of every dashboard on a running stack, panel by panel; pictures in .driftlock/dashboards
+	$(BIN)/python -m tests.dashboards.grafana.check
+
 check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,10 +74,14 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/python -m tests.floats
 	git ls-files -z | xargs -0 $(BIN)/codespell
 	$(BIN)/driftlock generate --check
-	git ls-files -z | grep -zvE '^((tests/quality/peers/)?requirements\.lock|pipeline/embedded/kafka\.sha256|dashboards/console/static/vendor/.*|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
+	git ls-files -z | grep -zvE '^((tests/quality/peers/|deploy/)?(requirements|build)\.lock|pipeline/embedded/kafka\.sha256|dashboards/console/static/vendor/.*|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
 
-components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, axe-core (into DRIFTLOCK_CACHE)
+components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, axe-core, Prometheus, Caddy (into DRIFTLOCK_CACHE)
 	$(BIN)/python -m pipeline.embedded.components
+	$(BIN)/python -m pipeline.embedded.deployment
+
+components-deploy: $(BUILT)  ## fetch Docker Compose and Helm as well, built by Go: minutes
+	$(BIN)/python -m pipeline.embedded.deployment all
 
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
 	$(BIN)/python -m tests.benchmarks
@@ -104,9 +115,11 @@ picture: $(BUILT)  ## the README's picture anew: scan's plot of the recording in
 record: $(BUILT)  ## a new recording of the stack's own logs with real faults, into tests/recording
 	$(BIN)/python -m tests.recording
 
-lock: $(BUILT)  ## requirements.lock anew from pyproject.toml, by uv
+lock: $(BUILT)  ## requirements.lock, and those of the image, anew from pyproject.toml, by uv
 	@uv=$$(command -v uv || command -v $(BIN)/uv) || { echo "make lock needs uv: .venv/bin/pip install uv" >&2; exit 2; }; \
-	$$uv pip compile pyproject.toml $(COMPILE) --all-extras --output-file requirements.lock
+	$$uv pip compile pyproject.toml $(COMPILE) --all-extras --output-file requirements.lock; \
+	$$uv pip compile pyproject.toml $(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock; \
+	echo hatchling | $$uv pip compile - $(COMPILE) --constraint requirements.lock --output-file deploy/build.lock
 
 clean:  ## remove what was built here; the cache of components stays
 	rm -rf .venv .driftlock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -46,11 +46,15 @@ Fate = Literal["written", "not_anomaly", "duplicate", "rejected"]
 
 @dataclass(frozen=True)
 class Booked:
-    """What became of a batch: the fate of each record in order, the reasons of the rejected ones by their index."""
+    """What became of a batch: the fate of each record in order, the reasons of the rejected ones by their index.
+
+    `units`: units of the entries by how they stand in the ledger.
+    """
 
     fates: tuple[Fate, ...]
     reasons: Mapping[int, str]
     rescored: tuple[Entry, ...]
+    units: Mapping[Disposition, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,11 @@ def book(connection: Connection, arrivals: Sequence[Arrival], *, now: int) -> Bo
         rollup.add(connection, entries, known.summed)
         _save(connection, known)
     alerts.tell(connection, changes, now)
-    return Booked(tuple(fates), reasons, tuple(entry for entry in entries if entry.disposition == "rescored"))
+    units: dict[Disposition, int] = {}
+    for entry in entries:
+        units[entry.disposition] = units.get(entry.disposition, 0) + entry.units
+    rescored = tuple(entry for entry in entries if entry.disposition == "rescored")
+    return Booked(tuple(fates), reasons, rescored, units)
 
 
 def unfit(arrival: Arrival) -> str:

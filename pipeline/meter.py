@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import structlog
-from prometheus_client import Counter, Gauge
 
 from billing import credit_notes, differences
 from billing import meter as sender
@@ -22,19 +21,18 @@ from billing.stripe_prices import EVENT_NAME
 from pipeline import telemetry
 from pipeline.crash import crash_point
 from pipeline.logs import usage_logs
+from pipeline.metrics import counter, gauge
 from schemas.errors import DatabaseUnreachable, DriftlockError, SettingsError
 from schemas.settings import Settings
 
-HOURS = Counter("driftlock_meter_hours_total", "Hour totals by what became of a request", ["outcome"])
-WAITING = Gauge("driftlock_meter_waiting_hours", "Hours that are over and not certain at Stripe yet")
-OLDEST = Gauge("driftlock_meter_oldest_waiting_seconds", "Age of the oldest of them: rings from two hours on")
-DIFFERING = Gauge("driftlock_reconcile_differences", "Totals that differ, by check: rings after two hours", ["check"])
-RINGING = Gauge("driftlock_reconcile_ringing", "Differences that are older than two hours: rings above 0")
-RECONCILED = Gauge("driftlock_reconcile_timestamp_seconds", "When totals were compared last: rings after three hours")
-CREDIT_NOTES = Counter("driftlock_meter_credit_notes_total", "Credit notes by what became of them", ["outcome"])
-FAILED = Counter(
-    "driftlock_meter_failed_passes_total", "Passes that ended in an error of PostgreSQL or Stripe", ["error"]
-)
+HOURS = counter("driftlock_meter_hours_total")
+WAITING = gauge("driftlock_meter_waiting_hours")
+OLDEST = gauge("driftlock_meter_oldest_waiting_seconds")
+DIFFERING = gauge("driftlock_reconcile_differences")
+RINGING = gauge("driftlock_reconcile_ringing")
+RECONCILED = gauge("driftlock_reconcile_timestamp_seconds")
+CREDIT_NOTES = counter("driftlock_meter_credit_notes_total")
+FAILED = counter("driftlock_meter_failed_passes_total")
 
 PASS_SECONDS = 5.0
 RECONCILE_EVERY = timedelta(hours=1)

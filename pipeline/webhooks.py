@@ -10,24 +10,24 @@ from typing import Any
 
 import psycopg
 import structlog
-from prometheus_client import Counter, Gauge
 
 from billing import alarms, applier, events
 from billing import stripe_gateway as gateway
 from billing.applier import Applier
 from billing.meter_hours import backoff
 from billing.resync import Resynced, resync
+from pipeline import metrics
 from pipeline.crash import crash_point
 from schemas.errors import DatabaseUnreachable, DriftlockError, SettingsError
 from schemas.settings import Settings
 
-APPLIED = Counter("driftlock_webhook_events_total", "Events of Stripe by what became of them", ["became"])
-WAITING = Gauge("driftlock_webhook_waiting_events", "Events that are stored and not applied yet")
-OLDEST = Gauge("driftlock_webhook_oldest_waiting_seconds", "Age of the oldest of them: rings from an hour on")
-DEAD = Gauge("driftlock_webhook_dead_events", "Events that could not be applied five times: rings above 0")
-RINGING = Gauge("driftlock_alarms_ringing", "Alarms about money that ring now: rings above 0", ["kind"])
-FAILED = Counter("driftlock_webhook_failed_passes_total", "Passes that ended in an error of PostgreSQL", ["error"])
-RESYNCED = Gauge("driftlock_webhook_resynced_timestamp_seconds", "When the last resync ended: rings after two days")
+APPLIED = metrics.counter("driftlock_webhook_events_total")
+WAITING = metrics.gauge("driftlock_webhook_waiting_events")
+OLDEST = metrics.gauge("driftlock_webhook_oldest_waiting_seconds")
+DEAD = metrics.gauge("driftlock_webhook_dead_events")
+RINGING = metrics.gauge("driftlock_alarms_ringing")
+FAILED = metrics.counter("driftlock_webhook_failed_passes_total")
+RESYNCED = metrics.gauge("driftlock_webhook_resynced_timestamp_seconds")
 
 PASS_SECONDS = 1.0
 TICK_EVERY = timedelta(minutes=1)

@@ -22,6 +22,8 @@ from dashboards.console.parts import Parts
 from dashboards.console.problems import Problem
 from dashboards.console.session import LoginNeeded
 from pipeline.accounts.errors import Refused
+from pipeline.api.measured import Measured
+from pipeline.metrics import watch_loop
 from schemas.errors import BillingRefused
 
 log = structlog.get_logger()
@@ -33,20 +35,22 @@ def build(parts: Parts | None) -> FastAPI:
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
-        forgetting = asyncio.create_task(scans.forget(jobs))
+        background = [asyncio.create_task(scans.forget(jobs)), asyncio.create_task(watch_loop())]
         if parts is not None:
             parts.hub.start()
         try:
             yield
         finally:
-            forgetting.cancel()
-            with suppress(asyncio.CancelledError):
-                await forgetting
+            for task in background:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await asyncio.to_thread(scans.close, jobs)
 
     app = FastAPI(title="DriftLock console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=living)
     app.state.parts = parts
     app.add_middleware(security.secured)
+    app.add_middleware(Measured)
     app.mount("/static", StaticFiles(directory=pages.STATIC), "static")
     app.include_router(upload.router(jobs, Limit(burst=6, every=20.0)))
     for module in (accounts, feed, streams, money, organization):

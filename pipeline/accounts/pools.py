@@ -6,11 +6,14 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool
 
+from pipeline.metrics import gauge
 from schemas.errors import DatabaseUnreachable, SettingsError
 from schemas.settings import Settings
 
 Pool = ConnectionPool[psycopg.Connection[Any]]
 LEAST_KEY = 32
+_CONNECTIONS = gauge("driftlock_pool_connections")
+_WAITING = gauge("driftlock_pool_waiting")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,21 @@ def _open(setting: str, url: str, size: int) -> Pool:
         check=ConnectionPool.check_connection,
         name=setting.lower(),
     )
+    _watch(pool)
     return pool
+
+
+def _watch(pool: Pool) -> None:
+    """Show the pool's state whenever metrics are asked for."""
+
+    def connections(*, used: bool) -> float:
+        stats = pool.get_stats()
+        idle = stats.get("pool_available", 0)
+        return stats.get("pool_size", 0) - idle if used else idle
+
+    _CONNECTIONS.labels(pool.name, "used").set_function(lambda: connections(used=True))
+    _CONNECTIONS.labels(pool.name, "idle").set_function(lambda: connections(used=False))
+    _WAITING.labels(pool.name).set_function(lambda: pool.get_stats().get("requests_waiting", 0))
 
 
 def access_token_key(settings: Settings) -> bytes:

@@ -10,18 +10,16 @@ from typing import Any
 
 import psycopg
 import structlog
-from prometheus_client import Counter, Gauge
 
 from pipeline.alerts.delivery import Backlog, Server, backlog, deliver_due, server
+from pipeline.metrics import counter, gauge
 from schemas.errors import DatabaseUnreachable, SettingsError
 from schemas.settings import Settings
 
-MAILS = Counter(
-    "driftlock_alerts_mails_total", "Rows of the outbox by what became of an attempt to mail them", ["outcome"]
-)
-WAITING = Gauge("driftlock_alerts_waiting", "Rows of the outbox that wait for their mail")
-OLDEST = Gauge("driftlock_alerts_oldest_waiting_seconds", "Age of the oldest of them: rings from an hour on")
-DEAD = Gauge("driftlock_alerts_dead", "Rows that were given up after 20 attempts: rings; last_error says why")
+MAILS = counter("driftlock_alerts_mails_total")
+WAITING = gauge("driftlock_alerts_waiting")
+OLDEST = gauge("driftlock_alerts_oldest_waiting_seconds")
+DEAD = gauge("driftlock_alerts_dead")
 
 PASS_SECONDS = 2.0
 

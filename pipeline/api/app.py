@@ -14,8 +14,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline.api import routes_accounts, routes_anomalies, routes_events, routes_tenants
 from pipeline.api.bounds import SmallBodies
+from pipeline.api.measured import Measured
 from pipeline.api.problems import MEDIA_TYPE, LastResort, Problem, register
 from pipeline.api.serving import Serving
+from pipeline.metrics import watch_loop
 
 SCHEMA_VERSION = 1
 _PROBLEM: dict[str, Any] = {"model": Problem, "description": "RFC 9457"}
@@ -39,7 +41,9 @@ def build(
         if serving is not None:
             serving.intake.start()
             serving.feed.start(asyncio.get_running_loop())
+        watching = asyncio.create_task(watch_loop())
         yield
+        watching.cancel()
         if serving is not None:
             serving.feed.stop()
             await asyncio.to_thread(serving.intake.stop)
@@ -65,6 +69,7 @@ def build(
             expose_headers=["ETag", "Retry-After", "Idempotency-Key", "Idempotent-Replayed"],
         )
     app.add_middleware(LastResort)
+    app.add_middleware(Measured)
     _own_routes(app, checks, detector_version, commit)
     for routes in (routes_accounts, routes_events, routes_anomalies, routes_tenants):
         app.include_router(routes.router)

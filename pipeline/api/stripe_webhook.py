@@ -8,14 +8,14 @@ import psycopg
 import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from prometheus_client import Counter
 
 from billing import webhooks
 from billing.events import BadEvent, WrongMode
 from billing.stripe_gateway import BadSignature
+from pipeline.metrics import counter
 from schemas.settings import Settings
 
-RECEIVED = Counter("driftlock_webhook_received_total", "Webhooks of Stripe by how they were answered", ["answer"])
+RECEIVED = counter("driftlock_webhook_received_total")
 log = structlog.get_logger(__name__)
 
 Store = Callable[[bytes, str], bool]

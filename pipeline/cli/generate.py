@@ -1,11 +1,12 @@
 """`driftlock generate`: the committed files that follow from the code; `--check` compares them instead."""
 
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import orjson
 
-from schemas import models, notices, settings
+from schemas import metrics, models, notices, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,7 @@ class StaleFiles(DriftlockError):
 
 def generated() -> dict[str, bytes]:
     """Path below the repository → content of every generated file."""
-    files = {".env.example": settings.env_example().encode()}
+    files = {".env.example": settings.env_example().encode(), "deploy/metrics.md": metrics.table().encode()}
     for model in _MESSAGES:
         schema = model.model_json_schema(mode="serialization")
         files[f"schemas/json/{model.__name__}.json"] = orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
@@ -33,6 +34,8 @@ def generated() -> dict[str, bytes]:
 
     document = build({}, "", "").openapi()
     files["pipeline/api/openapi.json"] = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+    for entry in entry_points(group="driftlock.generated"):  # of upper layers, so that imports go one way
+        files |= entry.load()()
     return files
 
 

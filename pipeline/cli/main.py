@@ -1,7 +1,7 @@
 """`driftlock`: registers the commands, and turns our errors into one line and an exit code."""
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 
 from cyclopts import App
 
@@ -10,6 +10,7 @@ from schemas.errors import DriftlockError
 app = App(
     name="driftlock",
     help="Finds anomalies in telemetry by compression, explains each one in bits, and bills only for anomalies.",
+    version=lambda: version("driftlock"),
 )
 
 # Each is imported when it is called, so that --help and scan start fast.
@@ -40,6 +41,7 @@ _GROUPS = {
         "restored": "pipeline.cli.restored:restored",
         "unlock": "pipeline.cli.restored:unlock",
     },
+    "jobs": {"run": "pipeline.cli.jobs:run"},
     "ledger": {
         "verify": "pipeline.cli.ledger:verify",
         "sign-heads": "pipeline.cli.ledger:sign_heads",
@@ -67,6 +69,7 @@ _GROUP_HELP = {
     "sink": "Write a topic to PostgreSQL.",
     "meter": "Send hour totals to Stripe.",
     "billing": "What is agreed with tenants, credits, periods, reconciling, the sender's lock.",
+    "jobs": "What billing does by the clock.",
     "ledger": "Whether the ledger is whole.",
     "audit": "Whether the audit trail is whole.",
     "usage": "What was used.",

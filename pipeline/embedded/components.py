@@ -82,7 +82,7 @@ def fetch_kafka() -> Path:
         raise ComponentMissing("Apache Kafka needs Maven (mvn) to be fetched: install it, e.g. `apt-get install maven`")
     with making(_kafka_folder()) as folder:
         shutil.copyfile(HERE / "kafka.pom.xml", folder / "pom.xml")
-        _run(
+        run(
             [
                 *(maven, "-B", "-q", "-Dstyle.color=never", *_maven_repository()),
                 *(MAVEN_GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"),
@@ -112,7 +112,7 @@ def fetch_stripe_mock() -> Path:
     with making(_stripe_mock_folder()) as folder:
         environ = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-modcacherw"}
         environ["HOME"] = str(_home())
-        _run(
+        run(
             [go, "install", f"github.com/stripe/stripe-mock@{STRIPE_MOCK_VERSION}"],
             what="building stripe-mock by Go",
             env=environ,
@@ -132,7 +132,7 @@ def fetch_other_numpy() -> Path:
         return found
     with making(_other_numpy_folder()) as folder:
         asked = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-        _run(
+        run(
             [sys.executable, "-m", "pip", "install", *asked, "--target", folder, "-r", OTHER_NUMPY],
             what="fetching another numpy by pip",
         )
@@ -155,7 +155,7 @@ def fetch_axe() -> Path:
     if npm is None:
         raise ComponentMissing("axe-core needs npm to be fetched: install it, e.g. `apt-get install npm`")
     with making(_axe_folder()) as folder:
-        _run([npm, "pack", "--silent", f"axe-core@{AXE_VERSION}"], what="fetching axe-core by npm", cwd=folder)
+        run([npm, "pack", "--silent", f"axe-core@{AXE_VERSION}"], what="fetching axe-core by npm", cwd=folder)
         packed = next(folder.glob("*.tgz"))
         with tarfile.open(packed) as archive:
             member = archive.extractfile("package/axe.min.js")
@@ -245,9 +245,10 @@ def _output(command: Sequence[str]) -> str:
     return done.stdout + done.stderr
 
 
-def _run(
+def run(
     command: Sequence[str | Path], *, what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> None:
+    """Run a step of a fetch; `ComponentMissing` with the first line that it said, if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env)
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from pipeline.crash import crash_point
-from pipeline.packer.metrics import IN_FLIGHT
+from pipeline.packer.metrics import IN_FLIGHT, PROGRESS
 from pipeline.packer.sources import Source, metadata
 from schemas.errors import DeliveryFailed
 from schemas.topics import BLOCKS, DEAD_LETTERS
@@ -95,6 +95,7 @@ class Deliveries:
         while self._flights and not self._flights[0].left:
             flush = self._flights.popleft()
             self._bytes -= flush.size
+            PROGRESS.set_to_current_time()
             for stop in flush.stops:
                 self.settled[stop.topic, stop.partition] = stop
             crash_point("packer:after-ack-before-commit")

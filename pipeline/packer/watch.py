@@ -12,10 +12,13 @@ from confluent_kafka.admin import AdminClient
 from pipeline.packer.metrics import LAG
 from pipeline.packer.sources import Source, require_same
 from schemas.errors import MissingTopic
-from schemas.topics import CONTROL, EVENTS
+from schemas.topics import CONTROL, EVENTS, TOPICS
 
 _LOG = structlog.get_logger("pipeline.packer")
 _SECONDS = 5.0
+_OURS = frozenset(topic.name for topic in TOPICS)
+ORGANIZATIONS = "organizations"
+"""The label of all topics that organizations own: there may be as many as organizations."""
 
 
 class Watch:
@@ -26,6 +29,7 @@ class Watch:
         self._consumer = consumer
         self._next = 0.0
         self._asked: dict[str, Future[Any]] = {}
+        self._shown: set[str] = set()
 
     def due(self, clock: float) -> bool:
         """Whether it is time to look."""
@@ -61,6 +65,10 @@ class Watch:
                 ends = self._consumer.get_watermark_offsets(TopicPartition(source.topic, source.partition), cached=True)
             except KafkaException:
                 continue
-            behind[source.topic] += max(0, ends[1] - source.offset)
-        for topic, records in behind.items():
-            LAG.labels(topic).set(records)
+            label = source.topic if source.topic in _OURS else ORGANIZATIONS
+            behind[label] += max(0, ends[1] - source.offset)
+        for label in self._shown - behind.keys():  # another packer's now
+            LAG.remove(label)
+        self._shown = set(behind)
+        for label, records in behind.items():
+            LAG.labels(label).set(records)

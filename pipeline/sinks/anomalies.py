@@ -7,11 +7,13 @@ from uuid import UUID
 
 import orjson
 
+from pipeline.sinks.metrics import EVENT_TO_ANOMALY
 from pipeline.sinks.sink import Connection, Fate, Outcome, Record, Sink
 from schemas.models import Anomaly, BadMessage
 from schemas.topics import ANOMALIES
 
 MONTHS_AHEAD = 3
+_SILENCE = "silence"
 _EARLIEST_MS, _LATEST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 to 2100
 _BIGINT = 1 << 63
 _COLUMNS = {
@@ -56,7 +58,7 @@ _UPDATE = (
 )
 
 
-def write(connection: Connection, records: Sequence[Record], now: int) -> Outcome:  # noqa: ARG001 the port's signature
+def write(connection: Connection, records: Sequence[Record], now: int) -> Outcome:
     """Insert new anomalies, update those with a larger revision; others are duplicates. May be repeated at will."""
     fates: list[Fate] = ["duplicate"] * len(records)
     reasons: dict[int, str] = {}
@@ -78,7 +80,10 @@ def write(connection: Connection, records: Sequence[Record], now: int) -> Outcom
         if len(written) < len(rows):
             written += connection.execute(_UPDATE, columns).fetchall()
         for organization_id, id_ in written:
-            fates[newest[organization_id, id_][0]] = "written"
+            i, anomaly = newest[organization_id, id_]
+            fates[i] = "written"
+            if anomaly.revision == 1 and anomaly.kind != _SILENCE:  # a silence is found by no event
+                EVENT_TO_ANOMALY.observe(max(0, now - anomaly.last_at) / 1000)
     return Outcome(tuple(fates), reasons)
 
 

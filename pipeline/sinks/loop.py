@@ -173,6 +173,7 @@ class _Loop:
         records = [self._record(m) for m in messages if m.error() is None]
         if records:
             self._store(records)
+        metrics.PROGRESS.labels(self._sink.name).set(self._now())
         for message in messages:
             if (failure := message.error()) is not None:
                 self._failed(failure, message)
@@ -207,6 +208,8 @@ class _Loop:
         for fate in set(fates):
             metrics.RECORDS.labels(name, fate).inc(fates.count(fate))
         metrics.BATCH_SECONDS.labels(name).observe(time.monotonic() - began)
+        oldest = min(record.arrived_at for record in records) / 1000
+        metrics.RECORD_AGE.labels(name).observe(max(0.0, self._now() - oldest))
         self._next |= moved
         if moved and self._settings.kafka_durable:
             self._consumer.commit(offsets=self._places(moved), asynchronous=True)

@@ -1,14 +1,13 @@
-"""What the sinks count. Each name says its unit; the comment says what to do about it."""
+"""What the sinks count; units and what to do are in schemas/metrics.py."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from pipeline.metrics import counter, gauge, histogram
 
-RECORDS = Counter("driftlock_sink_records_total", "Records whose fate is committed", ["sink", "fate"])
-# Above zero: a detector was upgraded or a topic replayed, and the ledger refused to bill what was billed. Look at the
-# entries with disposition `rescored`.
-RESCORED = Counter("driftlock_sink_rescored_total", "Usage records booked with 0 units because their stream was billed")
-BATCH_SECONDS = Histogram("driftlock_sink_batch_seconds", "Seconds from a batch read to its rows committed", ["sink"])
-# Rising for minutes: PostgreSQL is down or slow; nothing is lost while the topic's retention (14 days) outlasts it.
-RETRIES = Counter(
-    "driftlock_sink_retries_total", "Batches tried again because PostgreSQL or Kafka did not answer", ["sink"]
-)
-LAG = Gauge("driftlock_sink_lag_records", "Records behind the log's end", ["sink", "partition"])
+RECORDS = counter("driftlock_sink_records_total")
+RESCORED = counter("driftlock_sink_rescored_total")
+BATCH_SECONDS = histogram("driftlock_sink_batch_seconds")
+RECORD_AGE = histogram("driftlock_sink_record_age_seconds")
+EVENT_TO_ANOMALY = histogram("driftlock_event_to_anomaly_seconds")
+RETRIES = counter("driftlock_sink_retries_total")
+LAG = gauge("driftlock_sink_lag_records")
+PROGRESS = gauge("driftlock_sink_progress_timestamp_seconds")
+UNITS = counter("driftlock_ledger_units_total")

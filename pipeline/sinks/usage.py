@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import structlog
 
 from billing.usage import Arrival, book
-from pipeline.sinks.metrics import RESCORED
+from pipeline.sinks.metrics import RESCORED, UNITS
 from pipeline.sinks.sink import Connection, Fate, Outcome, Record, Sink
 from schemas.models import BadMessage, usage_from_bytes
 from schemas.topics import BLOCKS, USAGE
@@ -33,6 +33,8 @@ def write(connection: Connection, records: Sequence[Record], now: int) -> Outcom
     for i, fate in zip(places, booked.fates, strict=True):
         fates[i] = fate
     reasons |= {places[i]: said for i, said in booked.reasons.items()}
+    for disposition, units in booked.units.items():
+        UNITS.labels(disposition).inc(units)
     for entry in booked.rescored:
         RESCORED.inc()
         _LOG.warning(

@@ -18,7 +18,7 @@ from pipeline.embedded.ports import LOOPBACK, free_ports
 from pipeline.embedded.postgres import Postgres
 from pipeline.embedded.process import Child
 from pipeline.schema import migrate_database
-from pipeline.stack.processes import API, PROGRAMS, Program
+from pipeline.stack.processes import API, PROGRAMS, Program, own
 from schemas.migrations import ROLES
 from schemas.settings import load
 
@@ -39,9 +39,9 @@ class Components:
     ports: dict[str, int]
 
     def environ_of(self, program: Program) -> dict[str, str]:
-        """The environment of one process."""
+        """The environment of one process: its own port, and no secret of another."""
         port = str(self.ports[program.name])
-        return {**self.environ, "METRICS_PORT": port, "PORT": port, "CONSOLE_PORT": port}
+        return {**own(program, self.environ), "METRICS_PORT": port, "PORT": port, "CONSOLE_PORT": port}
 
     @property
     def logs(self) -> Path:

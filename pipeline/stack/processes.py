@@ -1,4 +1,4 @@
-"""The list of our processes, in the order in which they are started."""
+"""The list of our processes, in the order in which they are started. Compose and Helm run the same ones."""
 
 import sys
 from collections.abc import Mapping
@@ -7,26 +7,45 @@ from pathlib import Path
 
 from pipeline.embedded import process
 from pipeline.embedded.process import Child
+from schemas.settings import SECRETS
 
 
 @dataclass(frozen=True)
 class Program:
-    """One of our processes: its name, and the words after `driftlock`."""
+    """One of our processes: its name, the words after `driftlock`, and the secrets that it needs: it is given no others."""
 
     name: str
     words: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
 
+
+_PAGES = ("DATABASE_URL_API", "DATABASE_URL_ACCOUNTS", "ACCESS_TOKEN_KEY")
 
 PACKER = Program("packer", ("packer",))
 WORKER = Program("worker", ("worker",))
-SINK_ANOMALIES = Program("sink-anomalies", ("sink", "anomalies"))
-SINK_USAGE = Program("sink-usage", ("sink", "usage"))
-METER = Program("meter", ("meter", "run"))
-WEBHOOKS = Program("webhooks", ("webhooks", "run"))
-API = Program("api", ("api", "run"))
-CONSOLE = Program("console", ("console", "run"))  # of the layer above: a command like others, found by its entry point
+SINK_ANOMALIES = Program("sink-anomalies", ("sink", "anomalies"), ("DATABASE_URL_SINK",))
+SINK_USAGE = Program("sink-usage", ("sink", "usage"), ("DATABASE_URL_SINK",))
+METER = Program("meter", ("meter", "run"), ("DATABASE_URL_METER", "STRIPE_API_KEY"))
+WEBHOOKS = Program("webhooks", ("webhooks", "run"), ("DATABASE_URL_WEBHOOK", "STRIPE_API_KEY"))
+API = Program("api", ("api", "run"), (*_PAGES, "STRIPE_WEBHOOK_SECRETS"))
+CONSOLE = Program("console", ("console", "run"), _PAGES)  # of the layer above: found by its entry point
+JOBS = Program("jobs", ("jobs", "run"), ("DATABASE_URL_JOBS",))
+ALERTS = Program("alerts", ("alerts", "run"), ("DATABASE_URL_ALERTS", "SMTP_PASSWORD"))
 
-PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, CONSOLE)
+PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, JOBS, CONSOLE)
+DEPLOYED = (*PROGRAMS, ALERTS)
+"""A machine of a developer has no server that takes e-mails; a deployment has."""
+KAFKA_SECRETS = ("KAFKA_SASL_PASSWORD",)
+"""What every process may have."""
+
+
+def own(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment without the secrets of other processes."""
+    kept = {*program.secrets, *KAFKA_SECRETS}
+    others = {
+        name for secret in SECRETS for name in (secret.upper(), f"{secret.upper()}_FILE") if secret.upper() not in kept
+    }
+    return {name: value for name, value in environ.items() if name not in others}
 
 
 def start(program: Program, environ: Mapping[str, str], logs: Path) -> Child:

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import structlog
 from faust.types.tuples import Message
-from prometheus_client import Counter, Gauge, Histogram
 
 from detectors.detector import Controls
 from pipeline.crash import crash_point
+from pipeline.worker import metrics
 from pipeline.worker.outputs import Output, outputs
 from pipeline.worker.partition import Partition
 from pipeline.worker.recovery import FirstFrame, ReadFrames, accept_lost, catch_up, restore
@@ -24,20 +24,6 @@ from schemas.identity import anomaly_id
 from schemas.topics import BLOCKS
 
 log = structlog.get_logger(__name__)
-
-FRAMES = Counter("driftlock_worker_frames", "frames scored")
-EVENTS = Counter("driftlock_worker_events", "events of frames, by what became of them", ["outcome"])
-UPDATES = Counter("driftlock_worker_anomaly_revisions", "revisions of anomalies sent")
-SAVED_BYTES = Counter("driftlock_worker_saved_bytes", "bytes of states written to the changelog")
-INPUT_BYTES = Counter("driftlock_worker_input_bytes", "bytes of events scored")
-REREAD = Counter("driftlock_worker_frames_read_again", "frames scored again after a start or a rebalance")
-OVERFLOWED = Counter("driftlock_worker_organizations_over_limit", "organizations that came over their limit of streams")
-STREAMS = Gauge("driftlock_worker_streams", "streams held in memory")
-AGE = Histogram(
-    "driftlock_worker_age_seconds",
-    "from the broker's append of a frame to the acknowledgement of what it led to",
-    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300),
-)
 
 Send = Callable[[Output], Awaitable[Awaitable[Any]]]
 Write = Callable[[int, bytes, bytes], Awaitable[Any]]
@@ -92,7 +78,7 @@ async def handle(worker: Worker, message: Message) -> None:
         while partition.position + 1 < first:
             last = min(first - 1, partition.position + AT_ONCE)
             missing = await asyncio.to_thread(lambda to: list(worker.read(number, partition.position + 1, to)), last)
-            REREAD.inc(len(missing))
+            metrics.REREAD.inc(len(missing))
             for offset, value in missing:
                 await _frame(worker, partition, offset, value, message.timestamp)
                 worker.acknowledge(number, offset)
@@ -117,7 +103,9 @@ async def _frame(worker: Worker, partition: Partition, number: int, value: bytes
     crash_point("worker:after-ack")
     if partition.due(time.monotonic(), worker.checkpoint_bytes, worker.checkpoint_seconds):
         await save(worker, partition)
-    _measure(worker, scored, len(data), size, timestamp)
+    metrics.handled(partition.number, data, scored, timestamp)
+    metrics.STREAMS.set(sum(len(p.streams) for p in worker.partitions.values()))
+    _say(scored)
 
 
 async def save(worker: Worker, partition: Partition) -> None:
@@ -133,7 +121,7 @@ async def save(worker: Worker, partition: Partition) -> None:
     key, record = partition.checkpoint(time.monotonic(), size)
     await worker.write(partition.number, key, record)
     partition.evict(worker.resident_streams)
-    SAVED_BYTES.inc(size + len(record))
+    metrics.SAVED_BYTES.inc(size + len(record))
     crash_point("worker:after-save")
 
 
@@ -162,7 +150,7 @@ async def _held(worker: Worker, number: int, first: int) -> Partition:
     )
     worker.partitions[number] = partition
     worker.wrong = ""
-    REREAD.inc(read)
+    metrics.REREAD.inc(read)
     log.info(
         "partition restored",
         partition=number,
@@ -179,6 +167,7 @@ def keep_only(worker: Worker, numbers: Iterable[int]) -> None:
     kept = set(numbers)
     for number in [n for n in worker.partitions if n not in kept]:
         del worker.partitions[number]
+        metrics.gone(number)
     worker.wrong = ""
 
 
@@ -190,14 +179,10 @@ def stop(error: DriftlockError) -> NoReturn:
     os._exit(error.exit_code)
 
 
-def _measure(worker: Worker, scored: Scored, events: int, size: int, timestamp: float) -> None:
-    FRAMES.inc()
+def _say(scored: Scored) -> None:
     for organization_id in scored.overflowed:
-        OVERFLOWED.inc()
+        metrics.OVERFLOWED.inc()
         log.warning("streams over the limit are scored as one", organization_id=organization_id, stream="other")
-    INPUT_BYTES.inc(size)
-    good = sum(t.scored for t in scored.tallies.values())
-    duplicates = sum(t.duplicates for t in scored.tallies.values())
     for block, update in scored.updates:
         if update.revision == 1:
             first = Reference.from_bytes(update.reference)
@@ -209,10 +194,3 @@ def _measure(worker: Worker, scored: Scored, events: int, size: int, timestamp: 
                 severity=update.severity,
                 trace_id=first.trace.split("-")[1] if first.trace and first.trace.count("-") == 3 else None,
             )
-    EVENTS.labels("scored").inc(good)
-    EVENTS.labels("duplicate").inc(duplicates)
-    EVENTS.labels("dead_letter").inc(sum(len(f.events) for f in scored.failed))
-    UPDATES.inc(len(scored.updates))
-    STREAMS.set(sum(len(p.streams) for p in worker.partitions.values()))
-    if events:
-        AGE.observe(max(0.0, time.time() - timestamp))

@@ -11,6 +11,7 @@ from faust.types.tuples import Message
 from yarl import URL
 
 from detectors.detector import Controls
+from pipeline.metrics import watch_loop
 from pipeline.worker.agent import Worker, keep_only, run
 from pipeline.worker.outputs import Output
 from pipeline.worker.recovery import FirstFrame, ReadFrames
@@ -86,6 +87,8 @@ def build(
     @app.agent(blocks, name="score")
     async def score(stream: faust.StreamT[Any]) -> None:
         await run(worker, stream)
+
+    app.task(watch_loop)
 
     @app.on_partitions_assigned.connect(weak=False)
     async def on_assigned(_app: faust.App, assigned: set[TP], **_: Any) -> None:
