@@ -16,13 +16,13 @@ from detectors import layout as at
 from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics, span
 from detectors.kernel import run
 from detectors.layout import CHANNELS
-from detectors.silence import QUIET, UNKNOWN
+from detectors.silence import OPENED, QUIET, UNKNOWN
 from detectors.state import State, StateError, dump, load, make_room, new_state, room_for_ids
 from detectors.tables import BIT, LOG2
 
 __all__ = [
     "BIT", "CHANNELS", "DETECTOR_VERSION", "Controls", "EpisodeUpdate", "Events", "Explanation", "Results", "Severity", "State",
-    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "missed", "new_state", "score", "severity", "warm_up",
+    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "missed", "new_state", "score", "severity", "untold", "warm_up",
 ]  # fmt: skip
 
 DETECTOR_VERSION = "2"
@@ -202,6 +202,11 @@ def score(
 def due(state: State) -> int:
     """Ticks through at most this time (ms) change nothing of the stream, under the controls of the last call."""
     return int(state.head[at.H_DUE])
+
+
+def untold(state: State) -> bool:
+    """Whether a silence has begun that is not told: other controls then change `due`, at the next call."""
+    return bool(state.timing[at.G_STAGE] == OPENED)
 
 
 def missed(state: State) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from schemas import models, notices, settings
+from schemas import controls, models, notices, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,6 +15,7 @@ _MESSAGES: tuple[type[models.Message], ...] = (
     models.ScoredUsage,
     models.DeadLetter,
     models.OrganizationControl,
+    *controls.KINDS.values(),
     *notices.KINDS.values(),
 )
 

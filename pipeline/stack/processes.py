@@ -24,9 +24,10 @@ SINK_USAGE = Program("sink-usage", ("sink", "usage"))
 METER = Program("meter", ("meter", "run"))
 WEBHOOKS = Program("webhooks", ("webhooks", "run"))
 API = Program("api", ("api", "run"))
+CONTROL = Program("control", ("control", "run"))
 CONSOLE = Program("console", ("console", "run"))  # of the layer above: a command like others, found by its entry point
 
-PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, CONSOLE)
+PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, CONTROL, CONSOLE)
 
 
 def start(program: Program, environ: Mapping[str, str], logs: Path) -> Child:

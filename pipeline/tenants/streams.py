@@ -11,6 +11,8 @@ import psycopg
 from billing import actions
 from billing.tenant import tenant
 from pipeline.accounts.errors import Invalid, NotFound, PreconditionFailed
+from pipeline.tenants.controls import tell
+from schemas import controls
 from schemas.records import wrong_stream
 
 Connection = psycopg.Connection[Any]
@@ -131,6 +133,7 @@ def set_stream(
         )
         if not done.rowcount:
             raise PreconditionFailed("it was changed at the same time: read it again")
+        tell(connection, _control(organization_id, stream, version + 1, wanted), at)
         actions.record(
             connection,
             organization_id,
@@ -166,6 +169,17 @@ def check_sensitivity(value: Decimal | None) -> None:
     """`Invalid` unless it is None, or 0 to 1 in steps of 0.001."""
     if value is not None and (not value.is_finite() or not 0 <= value <= 1 or value != round(value, 3)):
         raise Invalid("sensitivity must be 0 to 1 in steps of 0.001")
+
+
+def thousandths(value: Decimal | None) -> int | None:
+    """A sensitivity as control messages say it."""
+    return None if value is None else int(value * 1_000)
+
+
+def _control(organization_id: UUID, stream: str, version: int, settings: StreamSettings) -> controls.StreamControl:
+    return controls.StreamControl(
+        organization_id=organization_id, stream=stream, version=version, sensitivity=thousandths(settings.sensitivity)
+    )
 
 
 def _state(settings: StreamSettings) -> dict[str, Any]:

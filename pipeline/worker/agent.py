@@ -32,6 +32,7 @@ SAVED_BYTES = Counter("driftlock_worker_saved_bytes", "bytes of states written t
 INPUT_BYTES = Counter("driftlock_worker_input_bytes", "bytes of events scored")
 REREAD = Counter("driftlock_worker_frames_read_again", "frames scored again after a start or a rebalance")
 OVERFLOWED = Counter("driftlock_worker_organizations_over_limit", "organizations that came over their limit of streams")
+OBEYED = Counter("driftlock_worker_controls", "control messages that were new, each once a partition")
 STREAMS = Gauge("driftlock_worker_streams", "streams held in memory")
 AGE = Histogram(
     "driftlock_worker_age_seconds",
@@ -212,6 +213,7 @@ def _measure(worker: Worker, scored: Scored, events: int, size: int, timestamp: 
     EVENTS.labels("scored").inc(good)
     EVENTS.labels("duplicate").inc(duplicates)
     EVENTS.labels("dead_letter").inc(sum(len(f.events) for f in scored.failed))
+    OBEYED.inc(scored.obeyed)
     UPDATES.inc(len(scored.updates))
     STREAMS.set(sum(len(p.streams) for p in worker.partitions.values()))
     if events:

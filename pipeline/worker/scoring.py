@@ -1,4 +1,4 @@
-"""A frame scored: each event admitted once, each block given to its stream's detector, then time to the streams that are due."""
+"""A frame scored: what tenants said taken first, each event admitted once, each block given to its stream's detector, then time to the streams that are due."""
 
 import hashlib
 import struct
@@ -13,7 +13,9 @@ from detectors.detector import Controls, EpisodeUpdate, Events, Ticks, due, scor
 from pipeline.places import admit
 from pipeline.worker.clock import advance
 from pipeline.worker.partition import Partition, Stored
+from pipeline.worker.rules import controls_of, said_in, with_rule
 from pipeline.worker.saved import stream_key
+from schemas.controls import StreamControl
 from schemas.frames import Block, Frame
 from schemas.identity import named_event_id, placed_event_id
 
@@ -69,7 +71,7 @@ class Failed:
 class Scored:
     """What scoring a frame gave. `whole` is false where a stream was already ahead of this frame: its outputs are out.
 
-    `overflowed`: the organizations that came over their limit of streams with it.
+    `overflowed`: the organizations that came over their limit of streams with it. `obeyed`: control messages that were new.
     """
 
     updates: list[tuple[Block, EpisodeUpdate]]
@@ -77,6 +79,7 @@ class Scored:
     failed: list[Failed]
     whole: bool
     overflowed: set[str]
+    obeyed: int
 
 
 def score_frame(
@@ -84,7 +87,7 @@ def score_frame(
 ) -> Scored:
     """Score frame `number` (its offset, `size` bytes of events and all); raises `GapInFrames` before anything has changed.
 
-    Streams of an organization over `most_streams` in this partition are scored as one, `other`, in the order of the frame.
+    `controls` hold where the organization said nothing; what the frame says holds from its first event on. Streams of an organization over `most_streams` in this partition are scored as one, `other`, in the order of the frame.
     """
     mask, expected = admit(partition.expected, frame)
     ends = np.cumsum(frame.events.body_length, dtype=np.int64)
@@ -98,6 +101,7 @@ def score_frame(
     whole = True
     ahead: dict[str, bool] = {}
     overflowing = set(partition.overflowing)
+    obeyed = _obey(partition, number, frame)
     for block in frame.blocks:
         chosen = np.arange(block.start, block.stop, dtype=np.int64)
         if not everything:
@@ -112,10 +116,11 @@ def score_frame(
             whole = False
             continue
         events = _events(frame, number, block, chosen, body, starts, ends, id_ends)
+        asked = controls_of(partition.rules, block.organization_id, stream, controls)
         tally = tallies.setdefault(block.organization_id, Tally(first_event=int(chosen[0])))
         tally.occurred_at = max(tally.occurred_at, int(events.received_at.max()))
         try:
-            resident.state, results, found = score(resident.state, events, None, controls)
+            resident.state, results, found = score(resident.state, events, None, asked)
         except Exception as error:  # no exception leaves an agent: what can't be scored is kept as dead letters
             log.exception("block not scored", organization_id=block.organization_id, events=len(chosen))
             failed.append(Failed(block, chosen, f"could not be scored: {type(error).__name__}: {error}"))
@@ -126,13 +131,30 @@ def score_frame(
             for bits, count in results.opened.items():
                 tally.opened[bits] = tally.opened.get(bits, 0) + count
             updates += [(replace(block, stream=stream), update) for update in found]
-        partition.deadlines.set(key, due(resident.state))
+        partition.note(key, resident.state)
         resident.position, resident.dirty = number, True
     partition.clock = advance(partition.clock, frame.ranges)
     updates += _silences(partition, number, stored, controls)
     partition.expected, partition.position = expected, number
     partition.bytes_since_checkpoint += size
-    return Scored(updates, tallies, failed, whole, partition.overflowing - overflowing)
+    return Scored(updates, tallies, failed, whole, partition.overflowing - overflowing, obeyed)
+
+
+def _obey(partition: Partition, number: int, frame: Frame) -> int:
+    """Take what the frame's control messages say; how many were new."""
+    obeyed = 0
+    for said in said_in(frame, partition.expected):
+        rules = with_rule(partition.rules, number, said)
+        if rules is partition.rules:
+            continue
+        partition.rules = rules
+        obeyed += 1
+        # A silence that waits for the organization's level is looked at again with this frame's time.
+        stream = said.stream if isinstance(said, StreamControl) else None
+        for key in partition.untold:
+            if key == stream_key(str(said.organization_id), stream or key.partition("/")[2]):
+                partition.deadlines.set(key, 0)
+    return obeyed
 
 
 def _silences(
@@ -148,14 +170,15 @@ def _silences(
         resident = partition.stream(key, stored)
         organization_id, _, stream = key.partition("/")
         if resident.position < number or due(resident.state) < ticks.through:
+            asked = controls_of(partition.rules, organization_id, stream, controls)
             try:
-                resident.state, _, found = score(resident.state, NO_EVENTS, ticks, controls)
+                resident.state, _, found = score(resident.state, NO_EVENTS, ticks, asked)
             except Exception:  # no exception leaves an agent; the stream is looked at again with its next event
                 log.exception("tick not scored", organization_id=organization_id)
                 continue
             updates += [(Block(organization_id, stream, 0, 0), update) for update in found]
             resident.position, resident.dirty = max(resident.position, number), True
-        partition.deadlines.set(key, due(resident.state))
+        partition.note(key, resident.state)
     return updates
 
 
