@@ -35,6 +35,7 @@ _SLIDER = 870824
 _NEVER = 1 << 40
 _BYTE, _LONG, _HASH = np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.uint64)
 SILENCE = -2
+_SILENT = 2  # H_OPEN of an episode that no event began
 _REASONS = {at.EMIT_CLOSED: "", at.EMIT_ADOPTED: "; after 8,192 events it is taken as the new normal"}
 
 
@@ -210,9 +211,13 @@ def untold(state: State) -> bool:
 
 
 def missed(state: State) -> None:
-    """Events of the stream may be lost: what is missing up to its next event is no silence."""
-    if state.timing[at.G_STAGE] == QUIET:
+    """Events of the stream may be lost: what is missing up to its next event is no silence, unless it was told already."""
+    if state.head[at.H_EVENTS] == 0:
+        return
+    if state.timing[at.G_STAGE] in {QUIET, OPENED}:
         state.timing[at.G_STAGE] = UNKNOWN
+        if state.head[at.H_OPEN] == _SILENT:
+            state.head[at.H_OPEN] = 0
     state.head[at.H_DUE] = at.NEVER
 
 

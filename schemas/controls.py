@@ -32,7 +32,10 @@ class SettingsControl(Message):
 
 
 class StreamControl(Message):
-    """What an organization wants of one stream. `sensitivity` null: the organization's."""
+    """What an organization wants of one stream. `sensitivity` null: the organization's.
+
+    `muted`, or until `muted_until`: scored and learned, nothing told. `paused`: not scored, counted as skipped.
+    """
 
     v: Literal[1] = 1
     kind: Literal["stream"] = "stream"
@@ -40,6 +43,9 @@ class StreamControl(Message):
     stream: Stream
     version: Version
     sensitivity: Thousandths | None = None
+    muted: bool = False
+    muted_until: Time | None = None
+    paused: bool = False
 
     @property
     def key(self) -> str:
@@ -47,5 +53,20 @@ class StreamControl(Message):
         return f"stream/{self.organization_id}/{self.stream}"
 
 
-Control = SettingsControl | StreamControl
-KINDS: dict[str, type[Control]] = {"settings": SettingsControl, "stream": StreamControl}
+class ForgetControl(Message):
+    """What was learned of a stream is forgotten: its next event is its first."""
+
+    v: Literal[1] = 1
+    kind: Literal["forget"] = "forget"
+    organization_id: UUID
+    stream: Stream
+    version: Version
+
+    @property
+    def key(self) -> str:
+        """The message's key."""
+        return f"forget/{self.organization_id}/{self.stream}"
+
+
+Control = SettingsControl | StreamControl | ForgetControl
+KINDS: dict[str, type[Control]] = {"settings": SettingsControl, "stream": StreamControl, "forget": ForgetControl}

@@ -212,6 +212,7 @@ def _measure(worker: Worker, scored: Scored, events: int, size: int, timestamp: 
             )
     EVENTS.labels("scored").inc(good)
     EVENTS.labels("duplicate").inc(duplicates)
+    EVENTS.labels("skipped").inc(sum(t.skipped for t in scored.tallies.values()))
     EVENTS.labels("dead_letter").inc(sum(len(f.events) for f in scored.failed))
     OBEYED.inc(scored.obeyed)
     UPDATES.inc(len(scored.updates))

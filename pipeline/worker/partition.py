@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from detectors.detector import State, due, dump, load, missed, new_state, untold
+from detectors.detector import Controls, State, due, dump, load, missed, new_state, untold
 from pipeline.places import Source
 from pipeline.worker.clock import Clock
 from pipeline.worker.deadlines import Deadlines
-from pipeline.worker.rules import Rules, pruned
+from pipeline.worker.rules import Rules, asked_of, pruned
 from pipeline.worker.saved import (
     Checkpoint,
     SavedPartition,
@@ -81,7 +81,7 @@ class Partition:
         frames again after a crash decides alike.
         """
         key = stream_key(organization_id, stream)
-        if key in self.streams or key in self.positions or self.counts.get(organization_id, 0) < most:
+        if self.knows(key) or self.counts.get(organization_id, 0) < most:
             return stream
         self.overflowing.add(organization_id)
         return OTHER_STREAM
@@ -114,12 +114,21 @@ class Partition:
         return resident
 
     def note(self, key: str, state: State) -> None:
-        """When time alone changes something of a stream, after its state has changed."""
-        self.deadlines.set(key, due(state))
+        """When time alone changes something of a stream, after its state has changed: a silence waits for the end of a mute too."""
+        at = due(state)
         if untold(state):
             self.untold.add(key)
+            organization_id, _, stream = key.partition("/")
+            until = asked_of(self.rules, organization_id, stream, Controls()).muted_until
+            if self.clock.now <= until:
+                at = min(at, until)
         else:
             self.untold.discard(key)
+        self.deadlines.set(key, at)
+
+    def knows(self, key: str) -> bool:
+        """Whether the stream has a state, in memory or saved."""
+        return key in self.streams or key in self.positions
 
     def evict(self, kept: int) -> None:
         """Drop the least used streams down to `kept`: saved ones only, which come back from the table when they are used."""

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detectors.detector import Controls
 from schemas.controls import KINDS, Control, SettingsControl, StreamControl
 from schemas.frames import Frame, Place
@@ -20,6 +23,8 @@ class Rule:
     frame: int
     said: Control
 
+
+_FOREVER = 1 << 60
 
 Rules = Mapping[str, tuple[Rule, ...]]
 """Key of the control message → its versions, the newest last."""
@@ -61,17 +66,46 @@ def pruned(rules: Rules, frame: int) -> Rules:
     return found
 
 
-def controls_of(rules: Rules, organization_id: str, stream: str, default: Controls) -> Controls:
-    """What is reported of a stream: its own sensitivity, else the organization's, else the installation's."""
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted of a stream. Events received before `muted_until` (ms) are scored and learned, and nothing is told of them."""
+
+    controls: Controls
+    muted_until: int = 0
+    paused: bool = False
+
+    def at(self, time: int) -> Controls:
+        """The controls of what happens at `time`, ms."""
+        return Controls(self.controls.sensitivity, 0) if time < self.muted_until else self.controls
+
+
+def asked_of(rules: Rules, organization_id: str, stream: str, default: Controls) -> Asked:
+    """What is wanted of a stream: its own sensitivity, else the organization's, else the installation's; mute and pause."""
     if not rules:
-        return default
+        return Asked(default)
     own = _last(rules, f"stream/{organization_id}/{stream}")
-    if isinstance(own, StreamControl) and own.sensitivity is not None:
-        return Controls(own.sensitivity / 1_000, default.budget_per_day)
     theirs = _last(rules, f"settings/{organization_id}")
-    if isinstance(theirs, SettingsControl) and theirs.sensitivity is not None:
-        return Controls(theirs.sensitivity / 1_000, default.budget_per_day)
-    return default
+    until, paused = 0, False
+    if isinstance(own, StreamControl):
+        until, paused = _FOREVER if own.muted else own.muted_until or 0, own.paused
+    for said in (own, theirs):
+        if isinstance(said, StreamControl | SettingsControl) and said.sensitivity is not None:
+            return Asked(Controls(said.sensitivity / 1_000, default.budget_per_day), until, paused)
+    return Asked(default, until, paused)
+
+
+def portions(
+    asked: Asked, chosen: NDArray[np.int64], times: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], Controls]]:
+    """A block's events (`chosen`, received at `times`) cut where a mute ends or begins, each run with its controls."""
+    if not asked.muted_until:
+        return [(chosen, asked.controls)]
+    muted = times < asked.muted_until
+    cuts = np.flatnonzero(muted[1:] != muted[:-1]) + 1
+    return [
+        (run, asked.at(int(times[first])))
+        for run, first in zip(np.split(chosen, cuts), (0, *cuts.tolist()), strict=True)
+    ]
 
 
 def _last(rules: Rules, key: str) -> Control | None:

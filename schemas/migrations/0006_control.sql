@@ -30,5 +30,12 @@ CREATE POLICY tenant ON control_outbox TO driftlock_api
     USING (organization_id = current_organization()) WITH CHECK (organization_id = current_organization());
 CREATE POLICY control ON control_outbox TO driftlock_control USING (true) WITH CHECK (true);
 
+-- A stream's mute and pause; a deleted stream is known again from its next event on.
+ALTER TABLE stream_settings ADD COLUMN muted boolean NOT NULL DEFAULT false;
+ALTER TABLE stream_settings ADD COLUMN deleted_at timestamptz;
+
+ALTER TABLE usage_counters ADD COLUMN skipped_events bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN usage_counters.skipped_events IS 'events of paused streams: not scored';
+
 GRANT INSERT ON control_outbox TO driftlock_api;
 GRANT SELECT, UPDATE (sent_at) ON control_outbox TO driftlock_control;
