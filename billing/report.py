@@ -24,12 +24,14 @@ class Day:
     rescored: int
     scored_events: int
     duplicate_events: int
+    skipped_events: int
 
 
 def days(connection: Connection, organization_id: UUID, period_start: datetime) -> list[Day]:
     """The days of a period on which something was seen, in order. A day at a period's border has its part only."""
     rows = connection.execute(
-        "SELECT day, billable, adjusted, capped, free_withheld, waived, warmup, rescored, scored_events, duplicate_events"
+        "SELECT day, billable, adjusted, capped, free_withheld, waived, warmup, rescored, scored_events, duplicate_events,"
+        " skipped_events"
         " FROM usage_counters WHERE organization_id = %s AND period_start = %s ORDER BY day",
         (organization_id, period_start),
     )

@@ -16,13 +16,13 @@ from detectors import layout as at
 from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics, span
 from detectors.kernel import run
 from detectors.layout import CHANNELS
-from detectors.silence import QUIET, UNKNOWN
+from detectors.silence import OPENED, QUIET, UNKNOWN
 from detectors.state import State, StateError, dump, load, make_room, new_state, room_for_ids
 from detectors.tables import BIT, LOG2
 
 __all__ = [
     "BIT", "CHANNELS", "DETECTOR_VERSION", "Controls", "EpisodeUpdate", "Events", "Explanation", "Results", "Severity", "State",
-    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "missed", "new_state", "score", "severity", "warm_up",
+    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "missed", "new_state", "score", "severity", "untold", "warm_up",
 ]  # fmt: skip
 
 DETECTOR_VERSION = "2"
@@ -35,6 +35,7 @@ _SLIDER = 870824
 _NEVER = 1 << 40
 _BYTE, _LONG, _HASH = np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.uint64)
 SILENCE = -2
+_SILENT = 2  # H_OPEN of an episode that no event began
 _REASONS = {at.EMIT_CLOSED: "", at.EMIT_ADOPTED: "; after 8,192 events it is taken as the new normal"}
 
 
@@ -204,10 +205,19 @@ def due(state: State) -> int:
     return int(state.head[at.H_DUE])
 
 
+def untold(state: State) -> bool:
+    """Whether a silence has begun that is not told: other controls then change `due`, at the next call."""
+    return bool(state.timing[at.G_STAGE] == OPENED)
+
+
 def missed(state: State) -> None:
-    """Events of the stream may be lost: what is missing up to its next event is no silence."""
-    if state.timing[at.G_STAGE] == QUIET:
+    """Events of the stream may be lost: what is missing up to its next event is no silence, unless it was told already."""
+    if state.head[at.H_EVENTS] == 0:
+        return
+    if state.timing[at.G_STAGE] in {QUIET, OPENED}:
         state.timing[at.G_STAGE] = UNKNOWN
+        if state.head[at.H_OPEN] == _SILENT:
+            state.head[at.H_OPEN] = 0
     state.head[at.H_DUE] = at.NEVER
 
 

@@ -87,6 +87,7 @@ METRICS = (
     _counter("driftlock_worker_input_bytes_total", "bytes", "Bytes of events scored", "for capacity"),
     _counter("driftlock_worker_frames_read_again_total", "frames", "Frames scored again after a start or a rebalance", "many without a restart: the group is unstable"),
     _counter("driftlock_worker_organizations_over_limit_total", "organizations", "Organizations that came over their limit of streams", "the log names them; raise STREAMS_PER_ORGANIZATION or speak with them"),
+    _counter("driftlock_worker_controls_total", "messages", "Control messages that were new, each once a partition", "0 while settings change: driftlock control run does not run, or the packer that owns the topic control"),
     _gauge("driftlock_worker_streams", "streams", "Streams held in memory", "for capacity: WORKER_RESIDENT_STREAMS bounds it between savings"),
     _histogram("driftlock_worker_age_seconds", "seconds", "From the broker's append of a frame to the acknowledgement of what it led to", "rising: add workers up to the partitions of blocks", SLOW),
     _gauge("driftlock_worker_progress_timestamp_seconds", "seconds since 1970", "Append time of the last frame handled; ticks come at least every 5 s", "older than a minute while the packer goes on: the worker is stuck or too slow", "partition"),
@@ -126,6 +127,9 @@ METRICS = (
     # ---- jobs by the clock
     _gauge("driftlock_jobs_progress_timestamp_seconds", "seconds since 1970", "When the jobs were done last", "older than an hour: the process jobs does not run, or PostgreSQL is down"),
     _counter("driftlock_jobs_failed_passes_total", "passes", "Passes that ended in an error of PostgreSQL", "rising: the log says which", "error"),
+    # ---- what tenants set
+    _counter("driftlock_control_messages_total", "messages", "Control messages that Kafka has acknowledged", "for capacity"),
+    _gauge("driftlock_control_waiting_messages", "messages", "Control messages that wait for Kafka", "above 0 for a minute: Kafka is down, or no process carries; settings are not obeyed meanwhile"),
     # ---- API and console
     _counter("driftlock_http_requests_total", "requests", "Requests answered", "5xx: the log names the error's class and line", "method", "route", "status"),
     _histogram("driftlock_http_request_seconds", "seconds", "From a request to the beginning of its answer", "rising: the pool is exhausted, or PostgreSQL is slow", FAST, "route"),

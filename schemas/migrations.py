@@ -24,6 +24,7 @@ ROLES = (
     "driftlock_jobs",
     "driftlock_alerts",
     "driftlock_accounts",
+    "driftlock_control",
 )
 """Login roles, one for each kind of process; none owns a table or passes by row-level security."""
 

@@ -127,7 +127,10 @@ class AnomalyUsage(Message):
 
 
 class ScoredUsage(Message):
-    """What one frame held of one organization: never billed. `opened` counts the opened episodes by floor(-log2 p)."""
+    """What one frame held of one organization: never billed. `opened` counts the opened episodes by floor(-log2 p).
+
+    `skipped`: events of paused streams, which were not scored.
+    """
 
     v: Literal[1] = 1
     usage_id: UUID
@@ -135,6 +138,7 @@ class ScoredUsage(Message):
     is_anomaly: Literal[False]
     count: Annotated[int, Field(ge=0)]
     duplicates: Annotated[int, Field(ge=0)]
+    skipped: Annotated[int, Field(ge=0)] = 0
     opened: dict[str, int]
     occurred_at: int
     position: Position

@@ -150,6 +150,10 @@ class Settings(BaseModel):
         int, Field(ge=1, le=10_000, description="bound on expected false episodes a day and stream")
     ] = 10
 
+    database_url_control: Annotated[
+        SecretStr, Field(description="role driftlock_control: carries what tenants say to workers")
+    ] = SecretStr("")
+
     otlp_endpoint: Annotated[str, Field(description="OTLP endpoint for traces of our own; empty: none")] = ""
 
 

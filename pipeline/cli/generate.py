@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from schemas import metrics, models, notices, settings
+from schemas import controls, metrics, models, notices, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +16,7 @@ _MESSAGES: tuple[type[models.Message], ...] = (
     models.ScoredUsage,
     models.DeadLetter,
     models.OrganizationControl,
+    *controls.KINDS.values(),
     *notices.KINDS.values(),
 )
 

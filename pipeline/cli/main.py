@@ -51,6 +51,7 @@ _GROUPS = {
     "usage": {"report": "pipeline.cli.invoice:report"},
     "invoice": {"preview": "pipeline.cli.invoice:preview", "episodes": "pipeline.cli.invoice:episodes"},
     "alerts": {"run": "pipeline.cli.alerts:run"},
+    "control": {"run": "pipeline.cli.control:run"},
     "webhooks": {"run": "pipeline.cli.webhooks:run"},
     "stripe": {
         "sync-prices": "pipeline.cli.stripe:sync_prices",
@@ -75,6 +76,7 @@ _GROUP_HELP = {
     "usage": "What was used.",
     "invoice": "What it costs, and why.",
     "alerts": "E-mails about usage and money.",
+    "control": "What tenants say to workers.",
     "webhooks": "Apply what Stripe's events say.",
     "stripe": "Plans' prices at Stripe, its totals beside ours, its events.",
     "stripe events": "Events of Stripe that were stored.",

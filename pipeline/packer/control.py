@@ -7,12 +7,19 @@ import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from pipeline import kafka
+from schemas.controls import KINDS
+from schemas.controls import Control as Said
 from schemas.errors import BrokerUnreachable, DeliveryFailed
 from schemas.models import BadMessage, OrganizationControl, SourceControl
 from schemas.settings import Settings
 from schemas.topics import CONTROL
 
 _TIMEOUT = 30.0
+_KINDS: dict[str, type[OrganizationControl | SourceControl | Said]] = {
+    "organization": OrganizationControl,
+    "source": SourceControl,
+    **KINDS,
+}
 
 
 class Control:
@@ -65,19 +72,16 @@ class Control:
         self._consumer.close()
 
 
-def parse(value: bytes | None) -> OrganizationControl | SourceControl | str | None:
+def parse(value: bytes | None) -> OrganizationControl | SourceControl | Said | str | None:
     """A control message; None for the deletion of one; what is wrong with it, where it is none."""
     if not value:
         return None
     try:
         said: Any = orjson.loads(value)
-        match said.get("kind") if isinstance(said, dict) else None:
-            case "organization":
-                return OrganizationControl.from_bytes(value)
-            case "source":
-                return SourceControl.from_bytes(value)
-            case kind:
-                return f"control messages of kind {kind!r} are not known to this release"
+        kind = said.get("kind") if isinstance(said, dict) else None
+        if not isinstance(kind, str) or kind not in _KINDS:
+            return f"control messages of kind {kind!r} are not known to this release"
+        return _KINDS[kind].from_bytes(value)
     except orjson.JSONDecodeError as error:
         return f"not JSON: {error}"
     except BadMessage as error:

@@ -15,7 +15,7 @@ from pipeline.packer.metrics import DEAD_LETTERS
 from pipeline.packer.pending import EVENT_COST, TRACE_COST, Pending, Streams
 from pipeline.packer.sources import Source
 from schemas import records
-from schemas.models import OrganizationControl
+from schemas.models import SourceControl
 from schemas.records import Described
 from schemas.topics import CONTROL, ORGANIZATION_HEADER
 
@@ -168,11 +168,12 @@ class Reader:
     def _copy(self, source: Source, message: Message) -> None:
         """A control message goes into every partition of blocks; packers keep to themselves what is only for them."""
         parsed = controls.parse(message.value())
-        if isinstance(parsed, OrganizationControl):
-            self.pending.controls.append(parsed.model_dump(mode="json"))
-            self.pending.cost += EVENT_COST + len(message.value() or b"")
-        elif isinstance(parsed, str):
+        if isinstance(parsed, str):
             self._bury(source, message, (0, "control", parsed, message.value() or b""))
+        elif parsed is not None and not isinstance(parsed, SourceControl):
+            # Its place, so that workers take each once, as events.
+            self.pending.controls.append({**parsed.model_dump(mode="json"), "offset": source.offset})
+            self.pending.cost += EVENT_COST + len(message.value() or b"")
         source.offset, source.index = source.offset + 1, 0
         if self.pending.cost >= self._limit:
             self._flush()

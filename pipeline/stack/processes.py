@@ -29,10 +29,11 @@ METER = Program("meter", ("meter", "run"), ("DATABASE_URL_METER", "STRIPE_API_KE
 WEBHOOKS = Program("webhooks", ("webhooks", "run"), ("DATABASE_URL_WEBHOOK", "STRIPE_API_KEY"))
 API = Program("api", ("api", "run"), (*_PAGES, "STRIPE_WEBHOOK_SECRETS"))
 CONSOLE = Program("console", ("console", "run"), _PAGES)  # of the layer above: found by its entry point
+CONTROL = Program("control", ("control", "run"), ("DATABASE_URL_CONTROL",))
 JOBS = Program("jobs", ("jobs", "run"), ("DATABASE_URL_JOBS",))
 ALERTS = Program("alerts", ("alerts", "run"), ("DATABASE_URL_ALERTS", "SMTP_PASSWORD"))
 
-PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, JOBS, CONSOLE)
+PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, CONTROL, JOBS, CONSOLE)
 DEPLOYED = (*PROGRAMS, ALERTS)
 """A machine of a developer has no server that takes e-mails; a deployment has."""
 KAFKA_SECRETS = ("KAFKA_SASL_PASSWORD",)

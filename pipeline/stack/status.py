@@ -55,6 +55,7 @@ _COUNTED = {
     "sink-anomalies": "driftlock_sink_records_total",
     "sink-usage": "driftlock_sink_records_total",
     "meter": "driftlock_meter_hours_total",
+    "control": "driftlock_control_messages_total",
 }
 
 
@@ -63,6 +64,7 @@ _LAG = {
     "sink-anomalies": "driftlock_sink_lag_records",
     "sink-usage": "driftlock_sink_lag_records",
     "meter": "driftlock_meter_waiting_hours",
+    "control": "driftlock_control_waiting_messages",
 }
 
 

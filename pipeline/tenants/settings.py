@@ -13,7 +13,9 @@ from billing.tenant import tenant
 from billing.terms import Mode
 from pipeline.accounts import texts
 from pipeline.accounts.errors import NotFound, PreconditionFailed
-from pipeline.tenants.streams import check_sensitivity
+from pipeline.tenants.controls import tell
+from pipeline.tenants.streams import check_sensitivity, thousandths
+from schemas import controls
 
 Connection = psycopg.Connection[Any]
 
@@ -45,7 +47,7 @@ def set_sensitivity(
     if_version: int | None,
     at: datetime,
 ) -> OrganizationSettings:
-    """Store the sensitivity (workers do not read it yet). `PreconditionFailed`, `Invalid`."""
+    """Store the sensitivity, and tell workers. `PreconditionFailed`, `Invalid`."""
     check_sensitivity(sensitivity)
     with tenant(connection, organization_id):
         before = _get(connection, organization_id)
@@ -60,6 +62,10 @@ def set_sensitivity(
         )
         if not done.rowcount:
             raise PreconditionFailed("it was changed at the same time: read it again")
+        said = controls.SettingsControl(
+            organization_id=organization_id, version=before.version + 1, sensitivity=thousandths(sensitivity)
+        )
+        tell(connection, said, at)
         _record(connection, organization_id, by, "sensitivity.set", _text(before.sensitivity), _text(sensitivity), at)
         return _get(connection, organization_id)
 

@@ -9,8 +9,11 @@ from uuid import UUID
 import psycopg
 
 from billing import actions
+from billing.periods import milliseconds
 from billing.tenant import tenant
 from pipeline.accounts.errors import Invalid, NotFound, PreconditionFailed
+from pipeline.tenants.controls import tell
+from schemas import controls
 from schemas.records import wrong_stream
 
 Connection = psycopg.Connection[Any]
@@ -19,7 +22,7 @@ MOST_A_PAGE = 1_000
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _KNOWN = """
 SELECT coalesce(a.stream, t.stream), t.sensitivity, t.entity_field, coalesce(t.paused, false), t.maintenance_until,
-    coalesce(t.version, 0), coalesce(a.anomalies, 0), a.last_at, a.reference_n, a.calibrated
+    coalesce(t.muted, false), coalesce(t.version, 0), coalesce(a.anomalies, 0), a.last_at, a.reference_n, a.calibrated
 FROM (
     SELECT stream, count(*) AS anomalies, max(last_at) AS last_at,
         (array_agg(reference_n ORDER BY created_at DESC))[1] AS reference_n,
@@ -28,18 +31,22 @@ FROM (
 ) AS a FULL JOIN (
     SELECT * FROM stream_settings WHERE organization_id = %(organization)s AND (%(one)s::text IS NULL OR stream = %(one)s)
 ) AS t ON t.stream = a.stream
-WHERE coalesce(a.stream, t.stream) COLLATE "C" > %(after)s ORDER BY coalesce(a.stream, t.stream) COLLATE "C" LIMIT %(limit)s
+WHERE coalesce(a.stream, t.stream) COLLATE "C" > %(after)s AND (t.deleted_at IS NULL OR a.last_at > t.deleted_at) ORDER BY coalesce(a.stream, t.stream) COLLATE "C" LIMIT %(limit)s
 """
 
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """What a tenant set for a stream; None: as the organization says."""
+    """What a tenant set for a stream; None: as the organization says.
+
+    `muted`, or until `maintenance_until`: scored and learned, nothing is reported or billed. `paused`: not scored.
+    """
 
     sensitivity: Decimal | None = None
     entity_field: str | None = None
     paused: bool = False
     maintenance_until: datetime | None = None
+    muted: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,45 +109,87 @@ def set_stream(
     _check(wanted)
     with tenant(connection, organization_id):
         _get(connection, organization_id, stream)
-        row = connection.execute(
-            "SELECT version, sensitivity, entity_field, paused, maintenance_until FROM stream_settings"
-            " WHERE organization_id = %s AND stream = %s FOR UPDATE",
-            (organization_id, stream),
-        ).fetchone()
-        version = row[0] if row else 0
-        if if_version is not None and if_version != version:
-            raise PreconditionFailed(f"If-Match does not name the present version, which is {version}")
-        done = connection.execute(
-            "INSERT INTO stream_settings AS t (organization_id, stream, version, sensitivity, entity_field, paused,"
-            " maintenance_until, changed_at, changed_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (organization_id, stream) DO UPDATE SET version = excluded.version,"
-            " sensitivity = excluded.sensitivity, entity_field = excluded.entity_field, paused = excluded.paused,"
-            " maintenance_until = excluded.maintenance_until, changed_at = excluded.changed_at,"
-            " changed_by = excluded.changed_by WHERE t.version = excluded.version - 1",
-            (
-                organization_id,
-                stream,
-                version + 1,
-                wanted.sensitivity,
-                wanted.entity_field,
-                wanted.paused,
-                wanted.maintenance_until,
-                at,
-                by,
-            ),
+        _set(connection, organization_id, stream, wanted, by=by, if_version=if_version, at=at)
+        return _get(connection, organization_id, stream)
+
+
+def delete_stream(connection: Connection, organization_id: UUID, stream: str, *, by: str, at: datetime) -> None:
+    """Unset a stream's settings and forget what was learned of it; its anomalies stay. It is there again from its next event on.
+
+    `NotFound`.
+    """
+    _check_name(stream)
+    with tenant(connection, organization_id):
+        _get(connection, organization_id, stream)
+        version = _set(connection, organization_id, stream, StreamSettings(), by=by, if_version=None, at=at)
+        connection.execute(
+            "UPDATE stream_settings SET deleted_at = %s WHERE organization_id = %s AND stream = %s",
+            (at, organization_id, stream),
         )
-        if not done.rowcount:
-            raise PreconditionFailed("it was changed at the same time: read it again")
+        tell(connection, controls.ForgetControl(organization_id=organization_id, stream=stream, version=version), at)
         actions.record(
             connection,
             organization_id,
             actor=by,
-            action="stream.set",
-            before={"stream": stream, **_state(StreamSettings(*row[1:]))} if row else None,
-            after={"stream": stream, **_state(wanted)},
+            action="stream.delete",
+            before={"stream": stream},
+            after=None,
             at=at,
         )
-        return _get(connection, organization_id, stream)
+
+
+def _set(
+    connection: Connection,
+    organization_id: UUID,
+    stream: str,
+    wanted: StreamSettings,
+    *,
+    by: str,
+    if_version: int | None,
+    at: datetime,
+) -> int:
+    """Store settings, tell workers, record the action; the new version."""
+    row = connection.execute(
+        "SELECT version, sensitivity, entity_field, paused, maintenance_until, muted FROM stream_settings"
+        " WHERE organization_id = %s AND stream = %s FOR UPDATE",
+        (organization_id, stream),
+    ).fetchone()
+    version = row[0] if row else 0
+    if if_version is not None and if_version != version:
+        raise PreconditionFailed(f"If-Match does not name the present version, which is {version}")
+    done = connection.execute(
+        "INSERT INTO stream_settings AS t (organization_id, stream, version, sensitivity, entity_field, paused,"
+        " maintenance_until, muted, changed_at, changed_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (organization_id, stream) DO UPDATE SET version = excluded.version,"
+        " sensitivity = excluded.sensitivity, entity_field = excluded.entity_field, paused = excluded.paused,"
+        " maintenance_until = excluded.maintenance_until, muted = excluded.muted, deleted_at = NULL, changed_at = excluded.changed_at,"
+        " changed_by = excluded.changed_by WHERE t.version = excluded.version - 1",
+        (
+            organization_id,
+            stream,
+            version + 1,
+            wanted.sensitivity,
+            wanted.entity_field,
+            wanted.paused,
+            wanted.maintenance_until,
+            wanted.muted,
+            at,
+            by,
+        ),
+    )
+    if not done.rowcount:
+        raise PreconditionFailed("it was changed at the same time: read it again")
+    tell(connection, _control(organization_id, stream, version + 1, wanted), at)
+    actions.record(
+        connection,
+        organization_id,
+        actor=by,
+        action="stream.set",
+        before={"stream": stream, **_state(StreamSettings(*row[1:]))} if row else None,
+        after={"stream": stream, **_state(wanted)},
+        at=at,
+    )
+    return version + 1
 
 
 def _check_name(stream: str) -> None:
@@ -168,6 +217,24 @@ def check_sensitivity(value: Decimal | None) -> None:
         raise Invalid("sensitivity must be 0 to 1 in steps of 0.001")
 
 
+def thousandths(value: Decimal | None) -> int | None:
+    """A sensitivity as control messages say it."""
+    return None if value is None else int(value * 1_000)
+
+
+def _control(organization_id: UUID, stream: str, version: int, settings: StreamSettings) -> controls.StreamControl:
+    until = settings.maintenance_until
+    return controls.StreamControl(
+        organization_id=organization_id,
+        stream=stream,
+        version=version,
+        sensitivity=thousandths(settings.sensitivity),
+        muted=settings.muted,
+        muted_until=None if until is None else milliseconds(until),
+        paused=settings.paused,
+    )
+
+
 def _state(settings: StreamSettings) -> dict[str, Any]:
     until = settings.maintenance_until
     return {
@@ -175,6 +242,7 @@ def _state(settings: StreamSettings) -> dict[str, Any]:
         "entity_field": settings.entity_field,
         "paused": settings.paused,
         "maintenance_until": None if until is None else until.isoformat(),
+        "muted": settings.muted,
     }
 
 
@@ -187,4 +255,4 @@ def _get(connection: Connection, organization_id: UUID, stream: str) -> Stream:
 
 def _read(connection: Connection, organization_id: UUID, one: str | None, after: str, limit: int) -> list[Stream]:
     rows = connection.execute(_KNOWN, {"organization": organization_id, "one": one, "after": after, "limit": limit})
-    return [Stream(row[0], StreamSettings(*row[1:5]), *row[5:]) for row in rows]
+    return [Stream(row[0], StreamSettings(*row[1:6]), *row[6:]) for row in rows]

@@ -53,6 +53,7 @@ def outputs(partition: Partition, number: int, frame: Frame, scored: Scored) -> 
                 is_anomaly=False,
                 count=tally.scored,
                 duplicates=tally.duplicates,
+                skipped=tally.skipped,
                 opened={str(bits): count for bits, count in sorted(tally.opened.items())},
                 occurred_at=tally.occurred_at,
                 position=position,

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from detectors.detector import State, due, dump, load, missed, new_state
+from detectors.detector import Controls, State, due, dump, load, missed, new_state, untold
 from pipeline.places import Source
 from pipeline.worker.clock import Clock
 from pipeline.worker.deadlines import Deadlines
+from pipeline.worker.rules import Rules, asked_of, pruned
 from pipeline.worker.saved import (
     Checkpoint,
     SavedPartition,
@@ -45,8 +46,9 @@ class ResidentStream:
 class Partition:
     """Streams and progress of one partition: `position` is the last frame scored, `acked` the last one whose outputs are out.
 
-    `clock` is as of that frame, and `deadlines` of every stream, in memory or not. Frames before `lost` were lost and accepted as
-    that: what a stream did not send up to there is no silence.
+    `clock` and `rules` are as of that frame, and `deadlines` of every stream, in memory or not. Frames before `lost` were lost and
+    accepted as that: what a stream did not send up to there is no silence. `untold`: streams whose silence has begun and is not
+    told; only theirs are told at another time when the rules change.
     """
 
     number: int
@@ -65,6 +67,8 @@ class Partition:
     clock: Clock = field(default_factory=Clock)
     deadlines: Deadlines = field(default_factory=Deadlines)
     lost: int = -1
+    rules: Rules = field(default_factory=dict)
+    untold: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for key in self.positions:
@@ -77,7 +81,7 @@ class Partition:
         frames again after a crash decides alike.
         """
         key = stream_key(organization_id, stream)
-        if key in self.streams or key in self.positions or self.counts.get(organization_id, 0) < most:
+        if self.knows(key) or self.counts.get(organization_id, 0) < most:
             return stream
         self.overflowing.add(organization_id)
         return OTHER_STREAM
@@ -103,11 +107,28 @@ class Partition:
                 if position < self.lost:
                     missed(resident.state)
                 # The record may be older than the state, where a saving was cut off.
-                self.deadlines.set(key, due(resident.state))
+                self.note(key, resident.state)
         else:
             del self.streams[key]
         self.streams[key] = resident  # the last used stands last
         return resident
+
+    def note(self, key: str, state: State) -> None:
+        """When time alone changes something of a stream, after its state has changed: a silence waits for the end of a mute too."""
+        at = due(state)
+        if untold(state):
+            self.untold.add(key)
+            organization_id, _, stream = key.partition("/")
+            until = asked_of(self.rules, organization_id, stream, Controls()).muted_until
+            if self.clock.now <= until:
+                at = min(at, until)
+        else:
+            self.untold.discard(key)
+        self.deadlines.set(key, at)
+
+    def knows(self, key: str) -> bool:
+        """Whether the stream has a state, in memory or saved."""
+        return key in self.streams or key in self.positions
 
     def evict(self, kept: int) -> None:
         """Drop the least used streams down to `kept`: saved ones only, which come back from the table when they are used."""
@@ -141,6 +162,7 @@ class Partition:
             self.positions[key] = resident.position
             resident.dirty = False
         self.checkpoints = (*self.checkpoints[-8:], Checkpoint(self.position + 1, dict(self.expected), self.clock))
+        self.rules = pruned(self.rules, self.checkpoints[0].low_water)
         self.bytes_since_checkpoint, self.bytes_of_last_saving, self.checkpoint_at = 0, size, now
         saved = SavedPartition(
             self.topic_id,
@@ -150,5 +172,7 @@ class Partition:
             self.positions,
             self.deadlines.at,
             self.lost,
+            self.rules,
+            sorted(self.untold),
         )
         return partition_key(self.number), encode_partition(saved)

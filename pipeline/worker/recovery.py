@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from detectors.detector import Controls
 from pipeline.worker.deadlines import Deadlines
 from pipeline.worker.partition import Partition, Stored
+from pipeline.worker.rules import Rule, as_of
 from pipeline.worker.saved import decode_partition, decode_stream, partition_key
 from pipeline.worker.scoring import score_frame
 from schemas.errors import BrokerUnreachable, OffsetLost, TopicRecreated
@@ -42,12 +43,15 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
                 f"the topic {BLOCKS.name} was made again since the states of partition {number} were saved "
                 f"(id {saved.topic_id}, now {topic_id}): {_RESET}"
             )
-        return Partition(number, topic_id, lost=0)
+        latest = {key: (Rule(-1, versions[-1].said),) for key, versions in saved.rules.items()}
+        return Partition(number, topic_id, lost=0, rules=latest)
     start = saved.checkpoint
+    stale = set()
     for key, position in saved.positions.items():
         state = stored(key.encode())
         behind = -1 if state is None else decode_stream(state).position
         if behind < position:
+            stale.add(key)
             earlier = saved.start_for(min(behind + 1, start.low_water))
             if earlier is None and accept_new_topic:
                 earlier = saved.oldest
@@ -66,6 +70,8 @@ def restore(number: int, topic_id: str, stored: Stored, *, accept_new_topic: boo
         clock=start.clock,
         deadlines=Deadlines(saved.deadlines),
         lost=saved.lost,
+        rules=as_of(saved.rules, start.low_water),
+        untold={*saved.untold, *stale},
     )
     partition.checkpoints = (*saved.earlier, saved.checkpoint)
     return partition

@@ -14,6 +14,7 @@ import zstandard
 
 from pipeline.places import Source
 from pipeline.worker.clock import Clock
+from pipeline.worker.rules import Rules, from_plain, plain
 from schemas.errors import DriftlockError
 from schemas.frames import Place
 
@@ -47,7 +48,7 @@ class Checkpoint:
 class SavedPartition:
     """A partition's record. Outputs of frames up to `acked` are with Kafka; `positions` and `deadlines` (ms) are by stream key.
 
-    Frames before `lost` are lost and accepted as that.
+    Frames before `lost` are lost and accepted as that. `rules` reach back to the oldest checkpoint; `untold` are stream keys.
     """
 
     topic_id: str
@@ -57,6 +58,8 @@ class SavedPartition:
     positions: dict[str, int] = field(default_factory=dict)
     deadlines: dict[str, int] = field(default_factory=dict)
     lost: int = -1
+    rules: Rules = field(default_factory=dict)
+    untold: list[str] = field(default_factory=list)
 
     @property
     def oldest(self) -> Checkpoint:
@@ -99,13 +102,15 @@ def decode_stream(data: bytes) -> SavedStream:
 def encode_partition(saved: SavedPartition) -> bytes:
     """The bytes of a partition's record."""
     value = {
-        "v": 2,
+        "v": 3,
         "topic_id": saved.topic_id,
         "acked": saved.acked,
         "checkpoints": [_plain(c) for c in (*saved.earlier[-_HISTORY:], saved.checkpoint)],
         "positions": saved.positions,
         "deadlines": saved.deadlines,
         "lost": saved.lost,
+        "rules": plain(saved.rules),
+        "untold": saved.untold,
     }
     return zstandard.ZstdCompressor(level=3).compress(orjson.dumps(value))
 
@@ -130,6 +135,8 @@ def decode_partition(data: bytes) -> SavedPartition:
             value["positions"],
             value["deadlines"],
             value["lost"],
+            from_plain(value.get("rules", {})),  # a record of version 2 has none
+            value.get("untold", []),
         )
     except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
         raise SavedStateError(f"a partition's saved record can't be read: {error}") from error

@@ -1,4 +1,4 @@
-"""A frame scored: each event admitted once, each block given to its stream's detector, then time to the streams that are due."""
+"""A frame scored: what tenants said taken first, each event admitted once, each block given to its stream's detector, then time to the streams that are due."""
 
 import hashlib
 import struct
@@ -9,11 +9,13 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from detectors.detector import Controls, EpisodeUpdate, Events, Ticks, due, score
+from detectors.detector import Controls, EpisodeUpdate, Events, Ticks, due, missed, new_state, score
 from pipeline.places import admit
 from pipeline.worker.clock import advance
-from pipeline.worker.partition import Partition, Stored
+from pipeline.worker.partition import Partition, ResidentStream, Stored
+from pipeline.worker.rules import Asked, Rule, asked_of, portions, said_in, with_rule
 from pipeline.worker.saved import stream_key
+from schemas.controls import ForgetControl, SettingsControl, StreamControl
 from schemas.frames import Block, Frame
 from schemas.identity import named_event_id, placed_event_id
 
@@ -47,10 +49,11 @@ class Reference:
 
 @dataclass
 class Tally:
-    """What a frame held of one organization."""
+    """What a frame held of one organization. `skipped`: events of paused streams."""
 
     scored: int = 0
     duplicates: int = 0
+    skipped: int = 0
     first_event: int = 0
     occurred_at: int = 0
     opened: dict[int, int] = field(default_factory=dict)
@@ -66,10 +69,27 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class _Bodies:
+    """Where the bodies of a frame's n events lie in `body` (uint8): `starts`, `ends` (int64[n]); where their ids end in `ids`."""
+
+    body: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    id_ends: NDArray[np.int64]
+
+
+def _bodies(frame: Frame) -> _Bodies:
+    ends = np.cumsum(frame.events.body_length, dtype=np.int64)
+    body = np.frombuffer(frame.events.body, np.uint8)
+    id_ends = np.cumsum(frame.events.id_length, dtype=np.int64)
+    return _Bodies(body, ends - frame.events.body_length, ends, id_ends)
+
+
+@dataclass(frozen=True)
 class Scored:
     """What scoring a frame gave. `whole` is false where a stream was already ahead of this frame: its outputs are out.
 
-    `overflowed`: the organizations that came over their limit of streams with it.
+    `overflowed`: the organizations that came over their limit of streams with it. `obeyed`: control messages that were new.
     """
 
     updates: list[tuple[Block, EpisodeUpdate]]
@@ -77,6 +97,7 @@ class Scored:
     failed: list[Failed]
     whole: bool
     overflowed: set[str]
+    obeyed: int
 
 
 def score_frame(
@@ -84,55 +105,124 @@ def score_frame(
 ) -> Scored:
     """Score frame `number` (its offset, `size` bytes of events and all); raises `GapInFrames` before anything has changed.
 
-    Streams of an organization over `most_streams` in this partition are scored as one, `other`, in the order of the frame.
+    `controls` hold where the organization said nothing; what the frame says holds from its first event on. Streams of an organization over `most_streams` in this partition are scored as one, `other`, in the order of the frame.
     """
     mask, expected = admit(partition.expected, frame)
-    ends = np.cumsum(frame.events.body_length, dtype=np.int64)
-    starts = ends - frame.events.body_length
-    id_ends = np.cumsum(frame.events.id_length, dtype=np.int64)
-    body = np.frombuffer(frame.events.body, np.uint8)
+    bodies = _bodies(frame)
     everything = bool(mask.all())
     updates: list[tuple[Block, EpisodeUpdate]] = []
     tallies: dict[str, Tally] = {}
     failed: list[Failed] = []
     whole = True
-    ahead: dict[str, bool] = {}
     overflowing = set(partition.overflowing)
+    obeyed, ahead = _obey(partition, number, frame, stored)
     for block in frame.blocks:
         chosen = np.arange(block.start, block.stop, dtype=np.int64)
         if not everything:
             chosen = chosen[mask[block.start : block.stop]]
         if not len(chosen):
             continue
-        stream = partition.admitted(block.organization_id, block.stream, most_streams)
+        newest = int(frame.events.received_at[chosen].max())
+        tally = tallies.get(block.organization_id) or Tally(first_event=int(chosen[0]))
+        asked = asked_of(partition.rules, block.organization_id, block.stream, controls)
+        if not asked.paused:
+            stream = partition.admitted(block.organization_id, block.stream, most_streams)
+            if stream != block.stream:
+                asked = asked_of(partition.rules, block.organization_id, stream, controls)
+        if asked.paused:
+            tallies[block.organization_id] = tally
+            tally.occurred_at = max(tally.occurred_at, newest)
+            tally.skipped += len(chosen)
+            continue
         key = stream_key(block.organization_id, stream)
         resident = partition.stream(key, stored)
         # Asked once a frame: `other` has several blocks in one.
         if ahead.setdefault(key, resident.position >= number):
             whole = False
             continue
-        events = _events(frame, number, block, chosen, body, starts, ends, id_ends)
-        tally = tallies.setdefault(block.organization_id, Tally(first_event=int(chosen[0])))
-        tally.occurred_at = max(tally.occurred_at, int(events.received_at.max()))
-        try:
-            resident.state, results, found = score(resident.state, events, None, controls)
-        except Exception as error:  # no exception leaves an agent: what can't be scored is kept as dead letters
-            log.exception("block not scored", organization_id=block.organization_id, events=len(chosen))
-            failed.append(Failed(block, chosen, f"could not be scored: {type(error).__name__}: {error}"))
-        else:
-            duplicates = int(results.duplicate.sum())
-            tally.scored += len(chosen) - duplicates
-            tally.duplicates += duplicates
-            for bits, count in results.opened.items():
-                tally.opened[bits] = tally.opened.get(bits, 0) + count
-            updates += [(replace(block, stream=stream), update) for update in found]
-        partition.deadlines.set(key, due(resident.state))
+        tallies[block.organization_id] = tally
+        tally.occurred_at = max(tally.occurred_at, newest)
+        found, lost = _score_block(resident, asked, number, frame, bodies, block, chosen, tally)
+        updates += [(replace(block, stream=stream), update) for update in found]
+        failed += lost
+        partition.note(key, resident.state)
         resident.position, resident.dirty = number, True
+    for key, passed in ahead.items():
+        if not passed:  # also those that only a control message changed
+            partition.streams[key].position = number
     partition.clock = advance(partition.clock, frame.ranges)
     updates += _silences(partition, number, stored, controls)
     partition.expected, partition.position = expected, number
     partition.bytes_since_checkpoint += size
-    return Scored(updates, tallies, failed, whole, partition.overflowing - overflowing)
+    return Scored(updates, tallies, failed, whole, partition.overflowing - overflowing, obeyed)
+
+
+def _score_block(
+    resident: ResidentStream,
+    asked: Asked,
+    number: int,
+    frame: Frame,
+    bodies: _Bodies,
+    block: Block,
+    chosen: NDArray[np.int64],
+    tally: Tally,
+) -> tuple[list[EpisodeUpdate], list[Failed]]:
+    """Score a block's events and count them; what is told of them, and which of them could not be scored."""
+    updates: list[EpisodeUpdate] = []
+    failed: list[Failed] = []
+    for portion, wanted in portions(asked, chosen, frame.events.received_at[chosen]):
+        events = _events(frame, number, block, portion, bodies)
+        try:
+            resident.state, results, found = score(resident.state, events, None, wanted)
+        except Exception as error:  # no exception leaves an agent: what can't be scored is kept as dead letters
+            log.exception("block not scored", organization_id=block.organization_id, events=len(portion))
+            failed.append(Failed(block, portion, f"could not be scored: {type(error).__name__}: {error}"))
+        else:
+            duplicates = int(results.duplicate.sum())
+            tally.scored += len(portion) - duplicates
+            tally.duplicates += duplicates
+            for bits, count in results.opened.items():
+                tally.opened[bits] = tally.opened.get(bits, 0) + count
+            updates += found
+    return updates, failed
+
+
+def _obey(partition: Partition, number: int, frame: Frame, stored: Stored) -> tuple[int, dict[str, bool]]:
+    """Take what the frame's control messages say: how many were new, and which streams they changed (true: it had been before)."""
+    obeyed = 0
+    changed: dict[str, bool] = {}
+    for said in said_in(frame, partition.expected):
+        before = partition.rules.get(said.key)
+        rules = with_rule(partition.rules, number, said)
+        if rules is partition.rules:
+            continue
+        partition.rules = rules
+        obeyed += 1
+        # A silence that waits for the organization's level is looked at again with this frame's time.
+        own = None if isinstance(said, SettingsControl) else stream_key(str(said.organization_id), said.stream)
+        for key in partition.untold:
+            if key == own or (own is None and key.startswith(f"{said.organization_id}/")):
+                partition.deadlines.set(key, 0)
+        if own is None or not partition.knows(own):
+            continue
+        paused = isinstance(said, StreamControl) and said.paused and not _was_paused(before)
+        if not paused and not isinstance(said, ForgetControl):
+            continue
+        resident = partition.stream(own, stored)
+        if changed.setdefault(own, resident.position >= number):
+            continue
+        if paused:
+            missed(resident.state)
+        else:
+            resident.state = new_state()
+        resident.dirty = True
+        partition.note(own, resident.state)
+    return obeyed, changed
+
+
+def _was_paused(versions: tuple[Rule, ...] | None) -> bool:
+    before = versions[-1].said if versions else None
+    return isinstance(before, StreamControl) and before.paused
 
 
 def _silences(
@@ -148,14 +238,17 @@ def _silences(
         resident = partition.stream(key, stored)
         organization_id, _, stream = key.partition("/")
         if resident.position < number or due(resident.state) < ticks.through:
+            asked = asked_of(partition.rules, organization_id, stream, controls)
+            if asked.paused:
+                continue
             try:
-                resident.state, _, found = score(resident.state, NO_EVENTS, ticks, controls)
+                resident.state, _, found = score(resident.state, NO_EVENTS, ticks, asked.at(ticks.through))
             except Exception:  # no exception leaves an agent; the stream is looked at again with its next event
                 log.exception("tick not scored", organization_id=organization_id)
                 continue
             updates += [(Block(organization_id, stream, 0, 0), update) for update in found]
             resident.position, resident.dirty = max(resident.position, number), True
-        partition.deadlines.set(key, due(resident.state))
+        partition.note(key, resident.state)
     return updates
 
 
@@ -174,19 +267,17 @@ def _events(
     number: int,
     block: Block,
     chosen: NDArray[np.int64],
-    body: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    id_ends: NDArray[np.int64],
+    bodies: _Bodies,
 ) -> Events:
+    body, starts, ends, id_ends = bodies.body, bodies.starts, bodies.ends, bodies.id_ends
     first, last = int(chosen[0]), int(chosen[-1])
     offsets = np.empty(len(chosen) + 1, np.int64)
     if last - first + 1 == len(chosen):
-        bodies = body[starts[first] : ends[last]]
+        said = body[starts[first] : ends[last]]
         offsets[:-1] = starts[first : last + 1] - starts[first]
-        offsets[-1] = len(bodies)
+        offsets[-1] = len(said)
     else:
-        bodies = np.concatenate([body[starts[i] : ends[i]] for i in chosen])
+        said = np.concatenate([body[starts[i] : ends[i]] for i in chosen])
         offsets[0] = 0
         np.cumsum(ends[chosen] - starts[chosen], out=offsets[1:])
 
@@ -198,7 +289,7 @@ def _events(
         return Reference(event_id(frame, block, at, id_ends), number, at, trace).to_bytes()
 
     return Events(
-        body=bodies,
+        body=said,
         offsets=offsets,
         received_at=frame.events.received_at[chosen],
         id_hash=_id_hashes(frame, chosen, id_ends),

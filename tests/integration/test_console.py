@@ -301,6 +301,9 @@ def test_a_viewer_sees_no_button_and_may_do_nothing(world: World) -> None:
     token = {"token": vera.token("/settings")}
     assert vera.post(where, data={**token, "status": "resolved", "etag": ""}).status_code == 403
     assert vera.post("/settings/sensitivity", data={**token, "percent": "75", "version": "0"}).status_code == 403
+    assert vera.get("/stream?name=web").status_code == 200
+    assert vera.post("/stream", data={**token, "name": "web", "version": "0", "muted": "1"}).status_code == 403
+    assert vera.post("/stream/delete", data={**token, "name": "web"}).status_code == 403
     assert vera.post("/settings/keys", data={**token, "name": "mine", "scope": "events:write"}).status_code == 403
     assert vera.get("/billing").status_code == 403
 
@@ -342,6 +345,35 @@ def test_the_slider_predicts_from_the_tenants_own_histogram(world: World) -> Non
     assert ann.post("/settings/sensitivity", data={**token, "percent": "75", "version": "0"}).status_code == 303
     assert ann.post("/settings/sensitivity", data={**token, "percent": "25", "version": "0"}).status_code == 412
     assert ann.post("/settings/sensitivity", data={**token, "percent": "nan", "version": "1"}).status_code in {400, 422}
+
+
+def test_a_stream_is_muted_paused_and_deleted(world: World) -> None:
+    ann = person(world, "ann@example.com")
+    store(world, organization(world))
+    assert 'href="/stream?name=web"' in ann.get("/streams").text
+    sent = {"token": ann.token("/stream?name=web"), "name": "web", "version": "0", "percent": "12.5", "muted": "1"}
+    assert ann.post("/stream", data={**sent, "maintenance_until": "2030-01-02T03:04"}).status_code == 303
+    shown = ann.get("/stream?name=web").text
+    assert 'value="12.5"' in shown
+    assert 'value="2030-01-02T03:04"' in shown
+    assert ann.post("/stream", data=sent).status_code == 412
+    assert ann.post("/stream", data={**sent, "version": "1", "percent": "much"}).status_code == 400
+    assert ann.post("/stream", data={**sent, "version": "1", "percent": "", "paused": "1"}).status_code == 303
+    assert "paused" in ann.get("/streams").text
+    with psycopg.connect(world.database.url()) as owner:
+        said = [m for (m,) in owner.execute("SELECT message FROM control_outbox ORDER BY id")]
+    assert [(m["version"], m["sensitivity"], m["muted"], m["paused"]) for m in said] == [
+        (1, 125, True, False),
+        (2, None, True, True),
+    ]
+    assert ann.post("/stream/delete", data={"token": sent["token"], "name": "web"}).status_code == 303
+    assert ann.get("/stream?name=web").status_code == 404
+    with psycopg.connect(world.database.url()) as owner:
+        said = [m for (m,) in owner.execute("SELECT message FROM control_outbox ORDER BY id")][2:]
+    assert [(m["kind"], m["version"], m.get("paused", False)) for m in said] == [
+        ("stream", 3, False),
+        ("forget", 3, False),
+    ]
 
 
 def test_without_its_database_a_page_says_so(world: World) -> None:

@@ -136,6 +136,8 @@ def _insert(connection: psycopg.Connection, table: str, organization_id: uuid.UU
         "secret_hash": uuid.uuid4().bytes * 2,
         "token_hash": uuid.uuid4().bytes * 2,
     }
+    if table == "control_outbox":
+        known["message"] = f'{{"organization_id": "{organization_id}"}}'
     if table == "billing_access":
         known["state"] = "ok"
     if table == "api_keys":
@@ -144,7 +146,7 @@ def _insert(connection: psycopg.Connection, table: str, organization_id: uuid.UU
         zero["ARRAY"] = "{}"
     columns = connection.execute(
         "SELECT column_name, data_type FROM information_schema.columns"
-        " WHERE table_schema = 'public' AND table_name = %s AND is_nullable = 'NO'",
+        " WHERE table_schema = 'public' AND table_name = %s AND is_nullable = 'NO' AND is_identity = 'NO'",
         (table,),
     ).fetchall()
     values = {name: known.get(name, zero.get(kind, 0)) for name, kind in columns}

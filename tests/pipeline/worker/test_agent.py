@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,15 @@ class Crashed(Exception):
     """The process ended here."""
 
 
-def frame(start: int, stop: int) -> bytes:
+def line(offset: int) -> bytes:
+    """Quiet traffic, with a burst now and then once the streams are warm."""
+    rng = random.Random(offset)
+    if offset > 4_200 and offset % 900 < 60:
+        return f"upstream timed out while connecting to backend {rng.randrange(3)}".encode()
+    return f"GET /orders/{rng.randrange(10_000)} 200 in {rng.randrange(90)} ms".encode()
+
+
+def frame(start: int, stop: int, line: Callable[[int], bytes] = line) -> bytes:
     """A frame of the events start to stop of one source; each event's bytes and time follow from its offset."""
     rows: list[tuple[int, bytes]] = []
     blocks = []
@@ -49,14 +57,6 @@ def frame(start: int, stop: int) -> bytes:
     )
     source = Range("events", "source", 0, (start, 0), (stop, 0), 0)
     return frames.encode(Frame((source,), tuple(blocks), columns))
-
-
-def line(offset: int) -> bytes:
-    """Quiet traffic, with a burst now and then once the streams are warm."""
-    rng = random.Random(offset)
-    if offset > 4_200 and offset % 900 < 60:
-        return f"upstream timed out while connecting to backend {rng.randrange(3)}".encode()
-    return f"GET /orders/{rng.randrange(10_000)} 200 in {rng.randrange(90)} ms".encode()
 
 
 LOG = [frame(n * EVENTS_A_FRAME, (n + 1) * EVENTS_A_FRAME) for n in range(110)]

@@ -1,0 +1,126 @@
+"""What tenants want reported, as control messages said it: kept with the partition, in force from the frame that brought it.
+
+Every rule keeps the ones before it down to the oldest checkpoint, so that frames that are scored again find what held then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.detector import Controls
+from schemas.controls import KINDS, Control, SettingsControl, StreamControl
+from schemas.frames import Frame, Place
+from schemas.topics import CONTROL
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A control message, in force from frame `frame` on."""
+
+    frame: int
+    said: Control
+
+
+_FOREVER = 1 << 60
+
+Rules = Mapping[str, tuple[Rule, ...]]
+"""Key of the control message → its versions, the newest last."""
+
+
+def said_in(frame: Frame, expected: Mapping[tuple[str, int], Place]) -> list[Control]:
+    """The control messages of a frame that were not taken yet, by their places; `expected` is as before the frame."""
+    if not frame.controls:
+        return []
+    sources = [expected.get((r.topic_id, r.partition)) for r in frame.ranges if r.topic == CONTROL.name]
+    first = sources[0] if sources and sources[0] is not None else (0, 0)
+    return [
+        KINDS[control["kind"]].model_validate({n: v for n, v in control.items() if n != "offset"}, strict=False)
+        for control in frame.controls
+        if control.get("kind") in KINDS and (control["offset"], 0) >= first
+    ]
+
+
+def with_rule(rules: Rules, frame: int, said: Control) -> Rules:
+    """The rules after a message; the same where one of its key is not older."""
+    before = rules.get(said.key, ())
+    if before and before[-1].said.version >= said.version:
+        return rules
+    return {**rules, said.key: (*before, Rule(frame, said))}
+
+
+def as_of(rules: Rules, frame: int) -> Rules:
+    """The rules before `frame`."""
+    found = {key: tuple(rule for rule in versions if rule.frame < frame) for key, versions in rules.items()}
+    return {key: versions for key, versions in found.items() if versions}
+
+
+def pruned(rules: Rules, frame: int) -> Rules:
+    """The rules without what no frame from `frame` on can see."""
+    found = {}
+    for key, versions in rules.items():
+        old = sum(rule.frame < frame for rule in versions)
+        found[key] = versions[max(0, old - 1) :]
+    return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted of a stream. Events received before `muted_until` (ms) are scored and learned, and nothing is told of them."""
+
+    controls: Controls
+    muted_until: int = 0
+    paused: bool = False
+
+    def at(self, time: int) -> Controls:
+        """The controls of what happens at `time`, ms."""
+        return Controls(self.controls.sensitivity, 0) if time < self.muted_until else self.controls
+
+
+def asked_of(rules: Rules, organization_id: str, stream: str, default: Controls) -> Asked:
+    """What is wanted of a stream: its own sensitivity, else the organization's, else the installation's; mute and pause."""
+    if not rules:
+        return Asked(default)
+    own = _last(rules, f"stream/{organization_id}/{stream}")
+    theirs = _last(rules, f"settings/{organization_id}")
+    until, paused = 0, False
+    if isinstance(own, StreamControl):
+        until, paused = _FOREVER if own.muted else own.muted_until or 0, own.paused
+    for said in (own, theirs):
+        if isinstance(said, StreamControl | SettingsControl) and said.sensitivity is not None:
+            return Asked(Controls(said.sensitivity / 1_000, default.budget_per_day), until, paused)
+    return Asked(default, until, paused)
+
+
+def portions(
+    asked: Asked, chosen: NDArray[np.int64], times: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], Controls]]:
+    """A block's events (`chosen`, received at `times`) cut where a mute ends or begins, each run with its controls."""
+    if not asked.muted_until:
+        return [(chosen, asked.controls)]
+    muted = times < asked.muted_until
+    cuts = np.flatnonzero(muted[1:] != muted[:-1]) + 1
+    return [
+        (run, asked.at(int(times[first])))
+        for run, first in zip(np.split(chosen, cuts), (0, *cuts.tolist()), strict=True)
+    ]
+
+
+def _last(rules: Rules, key: str) -> Control | None:
+    versions = rules.get(key)
+    return versions[-1].said if versions else None
+
+
+def plain(rules: Rules) -> dict[str, list[Any]]:
+    """Rules as JSON holds them."""
+    return {key: [[r.frame, r.said.model_dump(mode="json")] for r in versions] for key, versions in rules.items()}
+
+
+def from_plain(value: Mapping[str, Any]) -> Rules:
+    """Rules of what `plain` gave."""
+    return {
+        key: tuple(Rule(frame, KINDS[said["kind"]].model_validate(said, strict=False)) for frame, said in versions)
+        for key, versions in value.items()
+    }

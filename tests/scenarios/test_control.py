@@ -1,0 +1,94 @@
+"""What a tenant sets reaches the workers within two seconds, and holds after their death; the same bytes as a clean scoring."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from billing.tenant import tenant
+from pipeline.embedded import process
+from pipeline.stack import processes, status
+from pipeline.tenants import controls
+from pipeline.tenants import settings as tenants
+from schemas.controls import StreamControl
+from schemas.settings import load
+from tests.scenarios import fleet as fleets
+from tests.scenarios import stories, truth
+from tests.scenarios.fleet import Member
+from tests.scenarios.stories import Story
+
+Connection = psycopg.Connection[Any]
+SECONDS = 2.0
+ATTEMPTS = 3
+PARTITIONS = 4
+
+
+def obeyed(worker: Member) -> float:
+    """Control messages that the worker has taken, over all partitions, since it started."""
+    lines = [json.loads(line) for line in worker.child.log.read_text().splitlines() if '"serving"' in line]
+    return status.read(lines[-1]["port"]).get("driftlock_worker_controls_total", 0.0)
+
+
+def awaited(story: Story, worker: Member, change: Callable[[Connection], object]) -> float:
+    """Make a change as the API does; seconds until every partition's worker has taken it."""
+    before = obeyed(worker)
+    url = load(story.parts.environ).database_url_api.get_secret_value()
+    with psycopg.connect(url, autocommit=True) as api:
+        change(api)
+    began = time.monotonic()
+    stories.until(story, lambda: obeyed(worker) >= before + PARTITIONS, 60, "a change does not reach the worker")
+    return time.monotonic() - began
+
+
+def sensitive(story: Story, to: str | None) -> Callable[[Connection], object]:
+    """The organization's sensitivity set."""
+    value = None if to is None else Decimal(to)
+    return lambda api: tenants.set_sensitivity(
+        api, story.organization_id, value, by="test", if_version=None, at=datetime.now(UTC)
+    )
+
+
+def quiet(story: Story, stream: str, *, muted: bool = False, paused: bool = False) -> Callable[[Connection], object]:
+    """A stream muted or paused."""
+    said = StreamControl(organization_id=story.organization_id, stream=stream, version=1, muted=muted, paused=paused)
+
+    def change(api: Connection) -> None:
+        with tenant(api, story.organization_id):
+            controls.tell(api, said, datetime.now(UTC))
+
+    return change
+
+
+@pytest.mark.timeout(400)
+def test_what_is_set_holds_in_time_and_after_a_kill() -> None:
+    with stories.running() as story:
+        fleets.enlist(story.fleet, processes.PACKER)
+        worker = fleets.enlist(story.fleet, processes.WORKER)
+        fleets.enlist(story.fleet, processes.SINK_ANOMALIES)
+        fleets.enlist(story.fleet, processes.SINK_USAGE)
+        fleets.enlist(story.fleet, processes.CONTROL, ["control:after-send"])
+        stories.feed(story, 13_000)
+
+        # The carrier dies after Kafka has it and before it is marked: it is sent again, which changes nothing.
+        awaited(story, worker, sensitive(story, "0.2"))
+        stories.until(story, lambda: fleets.all_died(story.fleet), 60, "the carrier did not die")
+        took = min(awaited(story, worker, sensitive(story, to)) for to in ("0.9", "0.4", "0.95")[:ATTEMPTS])
+        assert took < SECONDS
+
+        awaited(story, worker, quiet(story, "stream-3", muted=True))
+        awaited(story, worker, quiet(story, "stream-4", paused=True))
+        stories.feed(story, 3_000, burst_rate=0.004)
+        process.kill(worker.child)
+        stories.feed(story, 3_000, burst_rate=0.004)
+        stories.settle(story)
+        assert truth.prove(story.parts, story.organization_id, story.published).skipped > 0
+        settings = load(story.parts.environ)
+        told, _ = truth.emitted(settings)
+        unheard, _ = truth.clean(settings, obeying=False)
+        assert {identity for identity, _ in told} - {identity for identity, _ in unheard}
+        assert {identity for identity, _ in unheard} - {identity for identity, _ in told}
