@@ -22,7 +22,7 @@ of that one record with its resource and scope, to be sent again.
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -99,7 +99,7 @@ def parse(value: bytes, signal: str) -> Any:
     if len(value) > MAX_BATCH_BYTES:
         raise ValueError(f"a batch of {len(value)} bytes: the limit is {MAX_BATCH_BYTES}")
     try:
-        return _MESSAGES[signal].FromString(value)
+        return MESSAGES[signal].FromString(value)
     except DecodeError as error:
         raise ValueError(f"not OTLP {signal} in protobuf: {' '.join(str(error).split())}") from error
 
@@ -114,6 +114,32 @@ def crowded(batch: Any, signal: str) -> str:
         if signal == "metrics" and parts <= MAX_GROUPS:
             parts += sum(len(scope.metrics) for scope in scopes)
     return f"the batch has more than {MAX_GROUPS} resources, scopes and metrics" if parts > MAX_GROUPS else ""
+
+
+def count(batch: Any, signal: str) -> int:
+    """How many records a batch holds."""
+    return sum(map(len, _lists(batch, signal)))
+
+
+def without(batch: Any, signal: str, indexes: Container[int]) -> bytes:
+    """The batch, which is changed, without the records with these indexes."""
+    index = count(batch, signal)
+    for several in reversed(list(_lists(batch, signal))):
+        for at in reversed(range(len(several))):
+            index -= 1
+            if index in indexes:
+                del several[at]
+    return bytes(batch.SerializeToString())
+
+
+def _lists(batch: Any, signal: str) -> Iterator[Any]:
+    """The lists in which a batch has its records, in the order of their indexes."""
+    for group in _GROUPS[signal](batch):
+        for scope in _SCOPES[signal](group):
+            if signal == "metrics":
+                yield from map(otlp_points.points, scope.metrics)
+            else:
+                yield scope.log_records if signal == "logs" else scope.spans
 
 
 def stream_name(signal: str, service: str, metric: str = "") -> str:
@@ -229,7 +255,7 @@ def _around(kept: Any, of: Any) -> Any:
     return kept
 
 
-_MESSAGES: dict[str, Any] = {"logs": LogsData, "traces": TracesData, "metrics": MetricsData}
+MESSAGES: dict[str, Any] = {"logs": LogsData, "traces": TracesData, "metrics": MetricsData}
 _GROUPS: dict[str, Callable[[Any], Any]] = {
     "logs": attrgetter("resource_logs"),
     "traces": attrgetter("resource_spans"),

@@ -13,7 +13,7 @@ they only grow, and the detector takes such a series by its steps. A point that 
 in place of its numbers. The metric's description and exemplars are not kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
@@ -45,10 +45,10 @@ def head(metric: Metric) -> dict[str, Any]:
     return said
 
 
-def points(metric: Metric) -> Iterable[Point]:
+def points(metric: Metric) -> Sequence[Point]:
     """The points of a metric; none where it has no kind that is known."""
     kind = metric.WhichOneof("data")
-    found: Iterable[Point] = getattr(metric, kind).data_points if kind else ()
+    found: Sequence[Point] = getattr(metric, kind).data_points if kind else ()
     return found
 
 

@@ -1,14 +1,13 @@
-"""OTLP batches as events: what each kind of record becomes, that none is lost, and that whatever arrives never raises."""
+"""OTLP batches as events: streams, bounds, that no record is lost, and that whatever arrives never raises."""
 
 from typing import Any
 
 import orjson
 import pytest
-from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData, SeverityNumber
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
@@ -17,154 +16,7 @@ from schemas.otlp import read, stream_name
 from schemas.records import describe
 from schemas.records import read as read_record
 from schemas.topics import DEFAULT_STREAM, MAX_EVENT_BYTES, MAX_STREAM_BYTES
-
-AT = 1_772_447_820_123_456_789
-TRACE, SPAN, PARENT = bytes(range(16)), bytes(range(8)), bytes(range(8, 16))
-
-
-def pairs(**said: Any) -> list[KeyValue]:
-    """Attributes; `__` is a dot."""
-    return [KeyValue(key=key.replace("__", "."), value=value(of)) for key, of in said.items()]
-
-
-def value(of: Any) -> AnyValue:  # noqa: PLR0911 a table of cases
-    match of:
-        case bool():
-            return AnyValue(bool_value=of)
-        case int():
-            return AnyValue(int_value=of)
-        case float():
-            return AnyValue(double_value=of)
-        case bytes():
-            return AnyValue(bytes_value=of)
-        case list():
-            return AnyValue(array_value=ArrayValue(values=map(value, of)))
-        case dict():
-            return AnyValue(kvlist_value=KeyValueList(values=pairs(**of)))
-        case None:
-            return AnyValue()
-        case _:
-            return AnyValue(string_value=str(of))
-
-
-def logs(*records: LogRecord, **resource: Any) -> LogsData:
-    batch = LogsData()
-    group = batch.resource_logs.add()
-    group.resource.attributes.extend(pairs(**resource))
-    group.scope_logs.add().log_records.extend(records)
-    return batch
-
-
-def traces(*spans: Span, **resource: Any) -> TracesData:
-    batch = TracesData()
-    group = batch.resource_spans.add()
-    group.resource.attributes.extend(pairs(**resource))
-    group.scope_spans.add().spans.extend(spans)
-    return batch
-
-
-def metrics(*several: Metric, **resource: Any) -> MetricsData:
-    batch = MetricsData()
-    group = batch.resource_metrics.add()
-    group.resource.attributes.extend(pairs(**resource))
-    group.scope_metrics.add().metrics.extend(several)
-    return batch
-
-
-def told(batch: Message, signal: str) -> list[tuple[dict[str, Any], str, bytes]]:
-    """(event, stream, producer's id) of a batch in which all is right."""
-    events, dead = read(batch.SerializeToString(), signal)
-    assert dead == []
-    assert [index for index, *_ in events] == list(range(len(events)))
-    return [(orjson.loads(body), stream, event_id) for _, body, stream, event_id in events]
-
-
-def test_a_log_record() -> None:
-    record = LogRecord(
-        time_unix_nano=AT,
-        severity_number=SeverityNumber.SEVERITY_NUMBER_ERROR,
-        severity_text="error",
-        body=value("disk full"),
-        event_name="disk.full",
-        attributes=pairs(
-            log__record__uid="u-1", code=5, ratio=0.5, nan=float("nan"), raw=b"\xff\x00", deep={"a": [1, None]}
-        ),
-        trace_id=TRACE,
-        span_id=SPAN,
-    )
-    batch = logs(record, service__name="cart", service__namespace="shop", host__name="h1")
-    batch.resource_logs[0].scope_logs[0].scope.name = "app.disk"
-    ((event, stream, event_id),) = told(batch, "logs")
-    assert (stream, event_id) == ("logs/shop.cart", b"u-1")
-    assert event == {
-        "body": "disk full",
-        "severity": "error",
-        "event_name": "disk.full",
-        "attributes": {
-            "log.record.uid": "u-1",
-            "code": 5,
-            "ratio": 0.5,
-            "nan": "NaN",
-            "raw": "ff00",
-            "deep": {"a": [1, None]},
-        },
-        "trace_id": TRACE.hex(),
-        "span_id": SPAN.hex(),
-        "scope": {"name": "app.disk"},
-        "resource": {"service.name": "cart", "service.namespace": "shop", "host.name": "h1"},
-        "time": "2026-03-02T10:37:00.123456789Z",
-    }
-    assert next(iter(event)) == "body"  # what tells most comes first: the detector looks at so many tokens of an event
-
-
-@pytest.mark.parametrize(
-    ("number", "text", "severity", "kept"),
-    [
-        (9, "", "INFO", None),
-        (12, "", "INFO4", None),
-        (9, "notice", "notice", 9),
-        (0, "x", "x", None),
-        (99, "", None, 99),
-    ],
-)
-def test_a_severity(number: int, text: str, severity: str | None, kept: int | None) -> None:
-    batch = logs(LogRecord(severity_text=text, body=value("x")))
-    batch.resource_logs[0].scope_logs[0].log_records[0].severity_number = number  # type: ignore[assignment]
-    ((event, _, _),) = told(batch, "logs")
-    assert (event.get("severity"), event.get("severity_number")) == (severity, kept)
-
-
-def test_spans_know_their_parent_within_the_batch() -> None:
-    root = Span(
-        trace_id=TRACE,
-        span_id=PARENT,
-        name="GET /cart",
-        kind=Span.SPAN_KIND_SERVER,
-        start_time_unix_nano=AT,
-        end_time_unix_nano=AT + 7_000,
-    )
-    child = Span(
-        trace_id=TRACE,
-        span_id=SPAN,
-        parent_span_id=PARENT,
-        name="SELECT",
-        kind=Span.SPAN_KIND_CLIENT,
-        start_time_unix_nano=AT + 9,
-        end_time_unix_nano=AT,
-        attributes=pairs(db__system="postgresql"),
-        events=[Span.Event(name="exception", attributes=pairs(type="Timeout"))],
-        links=[Span.Link(trace_id=PARENT * 2, span_id=SPAN)],
-    )
-    child.status.code, child.status.message = 2, "timed out"  # type: ignore[assignment]
-    (first, stream, first_id), (second, _, _) = told(traces(root, child, service__name="cart"), "traces")
-    assert (stream, first_id) == ("traces/cart", f"{TRACE.hex()}/{PARENT.hex()}".encode())
-    assert (first["name"], first["kind"], first["duration_ns"]) == ("GET /cart", "server", 7_000)
-    assert {"parent", "status", "attributes"}.isdisjoint(first)
-    assert second["parent"] == "GET /cart"
-    assert second["duration_ns"] == -9  # two clocks
-    assert (second["status"], second["status_message"]) == ("error", "timed out")
-    assert second["events"] == [{"name": "exception", "attributes": {"type": "Timeout"}}]
-    assert second["links"] == [{"trace_id": (PARENT * 2).hex(), "span_id": SPAN.hex()}]
+from tests.schemas.batches import AT, PARENT, SPAN, TRACE, logs, metrics, pairs, traces, value
 
 
 def test_a_span_without_its_ids_is_none() -> None:
@@ -174,68 +26,6 @@ def test_a_span_without_its_ids_is_none() -> None:
     # Protobuf does not tell batches of two signals apart: of logs read as traces nothing may become an event.
     events, dead = read(logs(LogRecord(body=value("a log line"), time_unix_nano=AT)).SerializeToString(), "traces")
     assert (events, [d[1] for d in dead]) == ([], ["otlp"])
-
-
-def test_metric_points() -> None:
-    gauge = Metric(name="cpu", unit="%")
-    gauge.gauge.data_points.add(as_double=12.5, time_unix_nano=AT, attributes=pairs(core=0))
-    gauge.gauge.data_points.add(as_int=-3)
-    gauge.gauge.data_points.add(flags=1)
-    total = Metric(name="requests")
-    total.sum.aggregation_temporality, total.sum.is_monotonic = 2, True  # type: ignore[assignment]
-    total.sum.data_points.add(as_int=5)
-    spread = Metric(name="latency", unit="s")
-    spread.histogram.aggregation_temporality = 1  # type: ignore[assignment]
-    spread.histogram.data_points.add(
-        count=6, sum=4.5, min=0.1, max=3.0, explicit_bounds=[0.5, 1], bucket_counts=[3, 2, 1]
-    )
-    scaled = Metric(name="size")
-    point = scaled.exponential_histogram.data_points.add(count=3, scale=2, zero_count=1)
-    point.positive.offset = -1
-    point.positive.bucket_counts.extend([0, 2])
-    old = Metric(name="old")
-    old.summary.data_points.add(count=9, sum=float("inf")).quantile_values.add(quantile=0.99, value=7.0)
-    events = told(metrics(gauge, total, spread, scaled, old, Metric(name="none"), service__name="cart"), "metrics")
-    assert [stream for _, stream, _ in events] == [
-        f"metrics/cart/{n}" for n in ("cpu", "cpu", "cpu", "requests", "latency", "size", "old")
-    ]
-    shared = {"resource": {"service.name": "cart"}}
-    assert [event for event, _, _ in events] == [
-        shared | said
-        for said in (
-            {
-                "metric": "cpu",
-                "unit": "%",
-                "type": "gauge",
-                "value": 12.5,
-                "attributes": {"core": 0},
-                "time": "2026-03-02T10:37:00.123456789Z",
-            },
-            {"metric": "cpu", "unit": "%", "type": "gauge", "value": -3},
-            {"metric": "cpu", "unit": "%", "type": "gauge", "no_recorded_value": True},
-            {"metric": "requests", "type": "sum", "temporality": "cumulative", "monotonic": True, "value": 5},
-            {
-                "metric": "latency",
-                "unit": "s",
-                "type": "histogram",
-                "temporality": "delta",
-                "count": 6,
-                "sum": 4.5,
-                "min": 0.1,
-                "max": 3.0,
-                "buckets": {"0.5": 3, "1": 2, "Infinity": 1},
-            },
-            {
-                "metric": "size",
-                "type": "exponential_histogram",
-                "count": 3,
-                "scale": 2,
-                "zero_count": 1,
-                "positive": {"0": 2},
-            },
-            {"metric": "old", "type": "summary", "count": 9, "sum": "Infinity", "quantiles": {"0.99": 7.0}},
-        )
-    ]
 
 
 def test_streams() -> None:
