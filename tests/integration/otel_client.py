@@ -24,22 +24,29 @@ _AT_ONCE = 2_048
 
 
 def sent_by_sdk(
-    base: str, headers: Mapping[str, str], *, logs: int, spans: int, points: int, timeout_s: float = 60
+    base: str,
+    headers: Mapping[str, str],
+    *,
+    logs: int,
+    spans: int,
+    points: int,
+    name: str = "",
+    timeout_s: float = 60,
 ) -> None:
-    """Send so much, and return when whoever takes it has acknowledged all. More points than SERIES must be a multiple of it."""
+    """Send so much, and return when whoever takes it has acknowledged all.
+
+    `name` is of this call's log records alone, in their uid. More points than SERIES must be a multiple of it.
+    """
     packed, given = Compression.Gzip, dict(headers)
-    _logs(OTLPLogExporter(f"{base}/v1/logs", headers=given, timeout=timeout_s, compression=packed), logs, timeout_s)
-    _spans(
-        OTLPSpanExporter(f"{base}/v1/traces", headers=given, timeout=timeout_s, compression=packed), spans, timeout_s
-    )
-    _points(
-        OTLPMetricExporter(f"{base}/v1/metrics", headers=given, timeout=timeout_s, compression=packed),
-        points,
-        timeout_s,
-    )
+    log_exporter = OTLPLogExporter(f"{base}/v1/logs", headers=given, timeout=timeout_s, compression=packed)
+    _logs(log_exporter, name, logs, timeout_s)
+    span_exporter = OTLPSpanExporter(f"{base}/v1/traces", headers=given, timeout=timeout_s, compression=packed)
+    _spans(span_exporter, spans, timeout_s)
+    point_exporter = OTLPMetricExporter(f"{base}/v1/metrics", headers=given, timeout=timeout_s, compression=packed)
+    _points(point_exporter, points, timeout_s)
 
 
-def _logs(exporter: OTLPLogExporter, count: int, timeout_s: float) -> None:
+def _logs(exporter: OTLPLogExporter, name: str, count: int, timeout_s: float) -> None:
     provider = LoggerProvider(RESOURCE)
     provider.add_log_record_processor(BatchLogRecordProcessor(exporter, max_queue_size=2 * _AT_ONCE))
     logger = provider.get_logger("test")
@@ -49,7 +56,7 @@ def _logs(exporter: OTLPLogExporter, count: int, timeout_s: float) -> None:
                 timestamp=time.time_ns(),
                 severity_number=SeverityNumber.INFO,
                 body=f"user {n} put an item into cart {n % 97}",
-                attributes={"log.record.uid": f"{n}", "user.id": n},
+                attributes={"log.record.uid": f"{name}/{n}", "user.id": n},
             )
         )
         if n % _AT_ONCE == _AT_ONCE - 1:
