@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser check components bench record picture lock clean
+.PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser test-otel check components bench record picture lock clean
 .PHONY: test-deploy components-deploy dashboards-check
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
@@ -56,6 +56,9 @@ test-contracts: $(BUILT)  ## the laws that every provider, version and implement
 	$(PYTEST) tests/contracts
 	$(MAKE) --no-print-directory test-postgres
 
+test-otel: $(BUILT)  ## 100,000 log records, 20,000 spans and 20,000 points by SDK, collector and Kafka, killed on the way: sent = scored
+	DRIFTLOCK_OTEL=full $(PYTEST) tests/scenarios/test_otel.py
+
 test-browser: $(BUILT)  ## the console in Chromium, as a new user meets it; pictures of each page in .driftlock/screenshots
 	$(PYTEST) tests/browser
 
@@ -76,7 +79,7 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/driftlock generate --check
 	git ls-files -z | grep -zvE '^((tests/quality/peers/|deploy/)?(requirements|build)\.lock|pipeline/embedded/kafka\.sha256|dashboards/console/static/vendor/.*|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
 
-components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, axe-core, Prometheus, Caddy (into DRIFTLOCK_CACHE)
+components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, the collector, axe-core, Prometheus, Caddy (into DRIFTLOCK_CACHE)
 	$(BIN)/python -m pipeline.embedded.components
 	$(BIN)/python -m pipeline.embedded.deployment
 

@@ -5,6 +5,8 @@
 | application/json, */*+json | one event, or an array of events |
 | application/x-ndjson, application/ndjson, application/jsonl | an event a line; empty lines are left out |
 | text/* | one text event |
+| application/x-protobuf | an OTLP batch (otlp.py) of the signal that the header otelcol.signal says, or that the topic has |
+| none, with a signal | the same |
 | none | `{`: a JSON object, else an object a line; `[`: an array of events, or text where what follows could not be one (`[2026-01-01] ...`); else text |
 
 An event is a JSON object, or text; a JSON string is a text event of its content. The body of a record that is one event, or
@@ -23,6 +25,7 @@ from typing import Any
 
 import orjson
 
+from schemas import otlp
 from schemas.topics import (
     CONTENT_TYPE_HEADER,
     DEFAULT_STREAM,
@@ -31,6 +34,9 @@ from schemas.topics import (
     MAX_ID_BYTES,
     MAX_STREAM_BYTES,
     ORGANIZATION_HEADER,
+    OTLP,
+    OTLP_CONTENT_TYPE,
+    SIGNAL_HEADER,
     STREAM_HEADER,
     TRACE_HEADER,
 )
@@ -47,7 +53,7 @@ Dead = tuple[int, str, str, bytes]
 
 Headers = Sequence[tuple[str, bytes | str | None]] | None
 
-_GUESS, _JSON, _NDJSON, _TEXT, _WRONG = range(5)
+_GUESS, _JSON, _NDJSON, _TEXT, _OTLP, _WRONG = range(6)
 _NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -65,6 +71,7 @@ class Described:
     trace: str = ""
     wrong: tuple[str, str] | None = None
     ids: tuple[str, int] | None = None
+    signal: str = ""
 
     @property
     def usual(self) -> bool:
@@ -87,10 +94,10 @@ class Described:
         return self.kind in {_JSON, _NDJSON, _TEXT}
 
 
-def describe(headers: Headers) -> Described:
-    """What headers say; the same headers say the same, so a caller may remember it."""
+def describe(headers: Headers, signal: str = "") -> Described:  # noqa: PLR0911 - each thing that is wrong is a line
+    """What headers say; the same headers say the same, so a caller may remember it. `signal` is that of an OTLP topic."""
     if not headers:
-        return Described()
+        return Described(_OTLP, signal=signal) if signal else Described()
     said: dict[str, bytes] = {}
     for name, value in headers:
         key = name.lower()
@@ -100,6 +107,7 @@ def describe(headers: Headers) -> Described:
             STREAM_HEADER,
             CONTENT_TYPE_HEADER,
             EVENT_IDS_HEADER,
+            SIGNAL_HEADER,
         }:
             return Described(_WRONG, wrong=("headers", f"the header {key} is given twice, and differs"))
     organization = said.get(ORGANIZATION_HEADER)
@@ -108,11 +116,12 @@ def describe(headers: Headers) -> Described:
         return Described(_WRONG, wrong=("organization", f"the header {ORGANIZATION_HEADER} is not a UUID"))
     kind = _kind(said.get(CONTENT_TYPE_HEADER, b""))
     if kind is None:
-        return Described(
-            _WRONG,
-            organization_id=organization_id,
-            wrong=("content-type", "the content type is none of JSON, NDJSON and text in UTF-8"),
-        )
+        reason = "the content type is none of JSON, NDJSON and text in UTF-8, or OTLP in protobuf"
+        return Described(_WRONG, organization_id=organization_id, wrong=("content-type", reason))
+    given = said.get(SIGNAL_HEADER, b"").decode("ascii", "replace")
+    if wrong := _wrong_signal(kind, given, signal):
+        return Described(_WRONG, organization_id=organization_id, wrong=wrong)
+    signal = given or signal
     stream = DEFAULT_STREAM
     if STREAM_HEADER in said:
         try:
@@ -126,12 +135,26 @@ def describe(headers: Headers) -> Described:
     trace = said.get(TRACE_HEADER, b"").decode("ascii", "replace")
     ids = _EVENT_IDS.fullmatch(said.get(EVENT_IDS_HEADER, b"").decode("ascii", "replace"))
     return Described(
-        kind,
+        _OTLP if signal else kind,
         stream,
         organization_id,
         trace if _TRACE.fullmatch(trace) else "",
         ids=(ids[1], int(ids[2])) if ids else None,
+        signal=signal,
     )
+
+
+def _wrong_signal(kind: int, given: str, topic: str) -> tuple[str, str] | None:
+    """(class, reason) where a content type, the header's signal and the topic's do not go together."""
+    if given and given not in OTLP:
+        return "signal", f"the header {SIGNAL_HEADER} is none of {', '.join(OTLP)}"
+    if given and topic and given != topic:
+        return "signal", f"the header {SIGNAL_HEADER} says {given}, in a topic of {topic}"
+    if kind == _OTLP and not (given or topic):
+        return "content-type", f"{OTLP_CONTENT_TYPE} without the header {SIGNAL_HEADER}"
+    if (given or topic) and kind not in {_OTLP, _GUESS}:
+        return "content-type", f"a batch of {given or topic} must be {OTLP_CONTENT_TYPE}"
+    return None
 
 
 def _kind(content_type: bytes) -> int | None:
@@ -146,6 +169,8 @@ def _kind(content_type: bytes) -> int | None:
         return _JSON
     if name in _NDJSON_TYPES:
         return _NDJSON
+    if name == OTLP_CONTENT_TYPE:
+        return _OTLP
     return _TEXT if name.startswith("text/") else None
 
 
@@ -196,12 +221,14 @@ def read(value: bytes | None, described: Described) -> tuple[list[Event], list[D
     return events, dead
 
 
-def _read(value: bytes | None, described: Described) -> tuple[list[Event], list[Dead]]:  # noqa: PLR0911 - a table of cases
+def _read(value: bytes | None, described: Described) -> tuple[list[Event], list[Dead]]:  # noqa: C901, PLR0911 - a table of cases
     if described.wrong is not None:
         return [], [(0, *described.wrong, value or b"")]
     if not value:
         return [], [(0, "empty", "the record has no value", b"")]
     kind = described.kind
+    if kind == _OTLP:
+        return otlp.read(value, described.signal, described.stream)
     if kind == _TEXT:
         return _one(_text(value, value, described.stream), value)
     if kind == _NDJSON:

@@ -39,6 +39,22 @@ EVENTS = Topic(
     "telemetry from our API and trusted collectors; the organization is in the header x-organization-id",
     max_message_bytes=16 * MIB,
 )
+OTLP_LOGS, OTLP_METRICS, OTLP_TRACES = (
+    Topic(
+        f"otlp-{signal}",
+        "any (collectors: organization_id)",
+        f"OTLP batches of {signal} in protobuf, from our API and trusted collectors; the organization is in the header x-organization-id",
+        max_message_bytes=6 * MIB,
+    )
+    for signal in ("logs", "metrics", "traces")
+)
+OTLP = {"logs": OTLP_LOGS, "metrics": OTLP_METRICS, "traces": OTLP_TRACES}
+"""The topic of each signal; its records are batches of that signal, whatever their headers leave out."""
+
+SHARED_SOURCES = (EVENTS, *OTLP.values())
+"""Source topics whose records each say their organization in a header: written by who is trusted to say it."""
+
+SIGNALS = {topic.name: signal for signal, topic in OTLP.items()}
 CONTROL = Topic(
     "control",
     "kind/id",
@@ -71,13 +87,17 @@ STATES = Topic(
     extra={"min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(64 * MIB)},
 )
 
-TOPICS = (EVENTS, CONTROL, BLOCKS, ANOMALIES, USAGE, DEAD_LETTERS, STATES)
+TOPICS = (*SHARED_SOURCES, CONTROL, BLOCKS, ANOMALIES, USAGE, DEAD_LETTERS, STATES)
 
 ORGANIZATION_HEADER = "x-organization-id"
 STREAM_HEADER = "x-stream"
 TRACE_HEADER = "traceparent"
 CONTENT_TYPE_HEADER = "content-type"
 EVENT_IDS_HEADER = "x-event-ids"
+SIGNAL_HEADER = "otelcol.signal"
+"""A collector's own name for it: what a batch holds, so that one topic may have all signals."""
+
+OTLP_CONTENT_TYPE = "application/x-protobuf"
 DEFAULT_STREAM = "default"
 
 MAX_EVENT_BYTES = 64 * 1024

@@ -10,7 +10,7 @@ from pipeline.api.problems import Answered, answer
 
 MAX_BODY = 5 << 20
 MAX_SMALL_BODY = 64 << 10
-_LARGE = frozenset({"/v1/events"})
+_LARGE = frozenset({"/v1/events", "/v1/logs", "/v1/metrics", "/v1/traces"})
 _OUT = 1 << 16
 
 

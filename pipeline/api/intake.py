@@ -56,7 +56,10 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a request holds: `ids` of accepted items, in order; `runs`: (index of the first, value, content type) of records."""
+    """What a request holds: `ids` of accepted items, in order; `runs`: (index of the first, value, content type) of records.
+
+    Without a `name` its events have no ids but their own and their places.
+    """
 
     name: str
     stream: str
@@ -64,6 +67,7 @@ class Batch:
     ids: tuple[UUID, ...]
     rejected: tuple[Rejected, ...]
     runs: tuple[tuple[int, bytes, str], ...]
+    topic: str = EVENTS.name
 
     @property
     def size(self) -> int:
@@ -77,7 +81,7 @@ def describe(headers: Sequence[tuple[str, bytes | str | None]]) -> Described:
     if described.wrong is not None:
         code, reason = described.wrong
         raise Answered(415 if code == "content-type" else 400, reason)
-    if not described.known:
+    if not described.known and not described.signal:
         raise Answered(415, "Content-Type must be application/json, application/x-ndjson or text/plain")
     return described
 
@@ -204,9 +208,8 @@ class Intake:
         finally:
             self.waiting -= batch.size
         if reason:
-            raise Answered(
-                503, "Kafka did not acknowledge: send it again with the same Idempotency-Key", {"Retry-After": "5"}
-            )
+            how = " with the same Idempotency-Key" if batch.name else ""
+            raise Answered(503, f"Kafka did not acknowledge: send it again{how}", {"Retry-After": "5"})
 
     def _produce(
         self, batch: Batch, organization_id: UUID, first: int, value: bytes, content_type: str, delivered: Any
@@ -215,13 +218,14 @@ class Intake:
             (ORGANIZATION_HEADER, str(organization_id).encode()),
             (STREAM_HEADER, batch.stream.encode()),
             (CONTENT_TYPE_HEADER, content_type.encode()),
-            (EVENT_IDS_HEADER, f"{batch.name}/{first}".encode()),
         ]
+        if batch.name:
+            headers.append((EVENT_IDS_HEADER, f"{batch.name}/{first}".encode()))
         if batch.trace:
             headers.append((TRACE_HEADER, batch.trace.encode()))
         try:
             self.producer.produce(
-                EVENTS.name, value, str(organization_id).encode(), headers=headers, on_delivery=delivered
+                batch.topic, value, str(organization_id).encode(), headers=headers, on_delivery=delivered
             )
         except BufferError as error:
             raise _busy() from error

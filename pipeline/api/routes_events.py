@@ -69,25 +69,18 @@ async def post_events(
     principal: Annotated[Principal, Depends(allowed("events:write"))],
 ) -> Accepted:
     """Send events: one, an array, or one a line; gzip or zstd. 202 once Kafka has acknowledged every accepted item."""
-    standing = await asyncio.to_thread(served.standing, principal)
-    if standing.blocked:
-        raise Answered(
-            429,
-            "the cap of anomalies is reached and its mode is block: raise it, or wait for the next period",
-            {"Retry-After": "3600"},
-        )
-    served.intake.require_room()
-    given = _one(request, KEY_HEADER)
+    await admitted(served, principal)
+    given = one(request, KEY_HEADER)
     key = given or str(uuid4())
     if not 1 <= len(key) <= 128 or not key.isascii() or not key.isprintable():
         raise Invalid("Idempotency-Key must have 1 to 128 printable ASCII characters")
-    content_type, stream = _one(request, CONTENT_TYPE_HEADER), _one(request, STREAM_HEADER)
+    content_type, stream = one(request, CONTENT_TYPE_HEADER), one(request, STREAM_HEADER)
     headers = [(CONTENT_TYPE_HEADER, content_type), (TRACE_HEADER, request.headers.get(TRACE_HEADER, ""))]
     if STREAM_HEADER in request.headers:
         # HTTP's headers are Latin-1 here; a name in UTF-8 came as its bytes.
         headers.append((STREAM_HEADER, stream))
     described = intake.describe([(name, value.encode("latin-1")) for name, value in headers])
-    value = await bounds.body(request.stream(), _one(request, "content-encoding"))
+    value = await bounds.body(request.stream(), one(request, "content-encoding"))
     batch = await asyncio.to_thread(intake.read, value, described, content_type, str(principal.organization_id), key)
     response.headers["Idempotency-Key"] = key
     if given:
@@ -109,7 +102,19 @@ async def post_events(
     return _accepted(batch)
 
 
-def _one(request: Request, name: str) -> str:
+async def admitted(served: Serving, principal: Principal) -> None:
+    """429 where the organization's cap blocks, or too much waits for Kafka."""
+    standing = await asyncio.to_thread(served.standing, principal)
+    if standing.blocked:
+        raise Answered(
+            429,
+            "the cap of anomalies is reached and its mode is block: raise it, or wait for the next period",
+            {"Retry-After": "3600"},
+        )
+    served.intake.require_room()
+
+
+def one(request: Request, name: str) -> str:
     """The value of a header that may be given once."""
     given = request.headers.getlist(name)
     if len(set(given)) > 1:

@@ -1,4 +1,4 @@
-"""What the embedded stack and tests fetch once per machine: Apache Kafka's jars, stripe-mock, axe-core, in a cache outside the tree.
+"""What the embedded stack and tests fetch once per machine: Kafka's jars, stripe-mock, a collector, axe-core, in a cache outside the tree.
 
 Every component is made in a folder beside its place and renamed into it, so two at once disturb nobody, a killed one
 leaves nothing half done, and the whole cache may be deleted at any time. `python -m pipeline.embedded.components`
@@ -28,9 +28,11 @@ AXE_VERSION = "4.14.1"
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"  # pragma: allowlist secret
 JAVA_AT_LEAST = 17
 GO_AT_LEAST = (1, 22)
+COLLECTOR_GO_AT_LEAST = (1, 26)
 MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 HERE = Path(__file__).parent
+COLLECTOR_MANIFEST = HERE.parents[1] / "deploy" / "otel" / "manifest.yaml"
 OTHER_NUMPY = HERE / "other-numpy.txt"
 
 
@@ -105,19 +107,58 @@ def fetch_stripe_mock() -> Path:
     """The program stripe-mock, built by Go if it is not in the cache. `ComponentMissing` without a Go or if it fails."""
     if found := stripe_mock():
         return found
-    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
-    version = re.search(r"go(\d+)\.(\d+)", _output([go, "version"])) if go else None
-    if go is None or version is None or (int(version[1]), int(version[2])) < GO_AT_LEAST:
-        raise ComponentMissing(f"stripe-mock needs Go {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]} or newer to be built")
+    go = _go(GO_AT_LEAST, "stripe-mock")
     with making(_stripe_mock_folder()) as folder:
-        environ = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-modcacherw"}
-        environ["HOME"] = str(_home())
         run(
             [go, "install", f"github.com/stripe/stripe-mock@{STRIPE_MOCK_VERSION}"],
             what="building stripe-mock by Go",
-            env=environ,
+            env=_go_environ(go, folder),
         )
     return _stripe_mock_folder() / "stripe-mock"
+
+
+def collector() -> Path:
+    """The OpenTelemetry Collector of deploy/otel/manifest.yaml, from the cache. `ComponentMissing` where `make components` did not build it."""
+    program = _collector_folder() / "driftlock-collector"
+    if not program.is_file():
+        raise ComponentMissing("the OpenTelemetry Collector is not in the cache: `make components` builds it")
+    return program
+
+
+def fetch_collector() -> Path:
+    """The same, built if it is not in the cache: two CPU-minutes, and 1.5 GB of Go's own caches. `ComponentMissing` without a Go."""
+    with contextlib.suppress(ComponentMissing):
+        return collector()
+    go = _go(COLLECTOR_GO_AT_LEAST, "the OpenTelemetry Collector")
+    text = COLLECTOR_MANIFEST.read_text("utf-8")
+    version = re.search(r"^  version: (\S+)$", text, re.MULTILINE)
+    with making(_collector_folder()) as folder:
+        environ = _go_environ(go, folder)
+        shutil.copyfile(COLLECTOR_MANIFEST, folder / "manifest.yaml")
+        builder = f"go.opentelemetry.io/collector/cmd/builder@v{version[1] if version else ''}"
+        what = "building the OpenTelemetry Collector by Go"
+        run([go, "install", builder], what=what, env=environ)
+        run([folder / "builder", "--config", "manifest.yaml"], what=what, cwd=folder, env=environ)
+        (folder / "sources" / "driftlock-collector").rename(folder / "driftlock-collector")
+        shutil.rmtree(folder / "sources")
+        (folder / "builder").unlink()
+    return collector()
+
+
+def _go(at_least: tuple[int, int], what: str) -> str:
+    """A Go of the PATH that is new enough."""
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    version = re.search(r"go(\d+)\.(\d+)", _output([go, "version"])) if go else None
+    if go is None or version is None or (int(version[1]), int(version[2])) < at_least:
+        raise ComponentMissing(f"{what} needs Go {at_least[0]}.{at_least[1]} or newer to be built")
+    return go
+
+
+def _go_environ(go: str, folder: Path) -> dict[str, str]:
+    """What Go needs to put programs into a folder; `go` itself on the PATH, where a builder looks for it."""
+    path = f"{Path(go).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    made = {"GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-modcacherw", "HOME": str(_home()), "PATH": path}
+    return {**os.environ, **made}
 
 
 def other_numpy() -> Path | None:
@@ -173,6 +214,7 @@ def main() -> int:
     for name, fetch in (
         ("kafka", fetch_kafka),
         ("stripe-mock", fetch_stripe_mock),
+        ("collector", fetch_collector),
         ("another numpy", fetch_other_numpy),
         ("axe-core", fetch_axe),
     ):
@@ -216,6 +258,14 @@ def _kafka_folder() -> Path:
 
 def _stripe_mock_folder() -> Path:
     return cache() / f"stripe-mock-{STRIPE_MOCK_VERSION}-{platform.system()}-{platform.machine()}".lower()
+
+
+def _collector_folder() -> Path:
+    """By what it is built of: a changed manifest is another collector."""
+    if not COLLECTOR_MANIFEST.is_file():
+        raise ComponentMissing(f"the OpenTelemetry Collector is built in a checkout: there is no {COLLECTOR_MANIFEST}")
+    digest = hashlib.sha256(COLLECTOR_MANIFEST.read_bytes()).hexdigest()[:12]
+    return cache() / f"otel-collector-{digest}-{platform.system()}-{platform.machine()}".lower()
 
 
 def _other_numpy_folder() -> Path:

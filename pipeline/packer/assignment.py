@@ -12,9 +12,10 @@ from pipeline.packer.sources import Source, Stored, life, require_same, resume, 
 from pipeline.topics import ORGANIZATION_TOPIC
 from schemas.errors import BrokerUnreachable, DriftlockError
 from schemas.models import SourceControl
-from schemas.topics import CONTROL, EVENTS
+from schemas.topics import CONTROL, SHARED_SOURCES
 
-SUBSCRIPTION = (CONTROL.name, EVENTS.name, f"^{ORGANIZATION_TOPIC.pattern}$".replace("(?:", "("))  # POSIX
+SHARED = (CONTROL.name, *(topic.name for topic in SHARED_SOURCES))
+SUBSCRIPTION = (*SHARED, f"^{ORGANIZATION_TOPIC.pattern}$".replace("(?:", "("))  # POSIX
 """What the group of packers reads. The control topic is one of the sources, so that one packer copies it, without a gap."""
 
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -30,7 +31,7 @@ def source_partitions(client: AdminClient) -> list[Partition]:
     return [
         (topic, partition)
         for topic, count in kafka.topics(client).items()
-        if topic in {CONTROL.name, EVENTS.name} or ORGANIZATION_TOPIC.fullmatch(topic)
+        if topic in SHARED or ORGANIZATION_TOPIC.fullmatch(topic)
         for partition in range(count)
     ]
 

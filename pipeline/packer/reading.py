@@ -17,7 +17,7 @@ from pipeline.packer.sources import Source
 from schemas import records
 from schemas.models import SourceControl
 from schemas.records import Described
-from schemas.topics import CONTROL, ORGANIZATION_HEADER
+from schemas.topics import CONTROL, ORGANIZATION_HEADER, SIGNALS
 
 _REMEMBERED = 4_096
 
@@ -101,7 +101,7 @@ class Reader:
         if self._version != self._control.version or len(self._routes) >= _REMEMBERED:
             self._routes.clear()
             self._version = self._control.version
-        key = (source.organization_id, tuple(headers) if headers else ())
+        key = (source.organization_id, SIGNALS.get(source.topic), tuple(headers) if headers else ())
         route = self._routes.get(key)
         if route is None:
             route = self._routes[key] = self._judge(source, headers)
@@ -114,7 +114,7 @@ class Reader:
         return route
 
     def _judge(self, source: Source, headers: Any) -> Route:
-        described = records.describe(headers)
+        described = records.describe(headers, SIGNALS.get(source.topic, ""))
         given, own = described.organization_id, source.organization_id
         organization = own or given or ""
         wrong: Wrong | None = described.wrong

@@ -9,10 +9,11 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from pipeline.packer.assignment import SHARED
 from pipeline.packer.metrics import LAG
 from pipeline.packer.sources import Source, require_same
 from schemas.errors import MissingTopic
-from schemas.topics import CONTROL, EVENTS, TOPICS
+from schemas.topics import TOPICS
 
 _LOG = structlog.get_logger("pipeline.packer")
 _SECONDS = 5.0
@@ -51,7 +52,7 @@ class Watch:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return  # not answered: asked again
-            if topic in {CONTROL.name, EVENTS.name}:
+            if topic in SHARED:
                 raise MissingTopic(
                     f"the topic {topic} was deleted: create it with `driftlock topics apply`, then accept it with "
                     f"`driftlock packer --accept-new-topic {topic}`"

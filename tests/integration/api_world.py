@@ -12,7 +12,7 @@ import httpx
 import orjson
 import psycopg
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline import kafka, topics
 from pipeline.accounts.pools import open_pools
@@ -69,18 +69,25 @@ class World:
             )
         return {"Authorization": f"Bearer {made.text}"}
 
-    def end_of_events(self) -> int:
-        """How many records the topic of events has ever had."""
+    def end_of_events(self, topic: str = EVENTS.name) -> int:
+        """How many records a topic of events has ever had."""
         consumer: Consumer = kafka.consumer(self.settings, "test-end")
         try:
-            parts = consumer.list_topics(EVENTS.name, timeout=10).topics[EVENTS.name].partitions
-            return sum(consumer.get_watermark_offsets(_at(EVENTS.name, part), timeout=10)[1] for part in parts)
+            parts = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            return sum(_end(consumer, topic, part) for part in parts)
         finally:
             consumer.close()
 
 
-def _at(name: str, partition: int) -> Any:
-    return TopicPartition(name, partition)
+def _end(consumer: Consumer, topic: str, partition: int, tries: int = 50) -> int:
+    """The end of a partition, asked again while a topic that is new has no leader yet."""
+    try:
+        return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1])
+    except KafkaException:
+        if not tries:
+            raise
+        consumer.poll(0.1)
+        return _end(consumer, topic, partition, tries - 1)
 
 
 def unlimited(database: Database, organization_id: Any) -> None:

@@ -13,6 +13,9 @@ MINE, OTHER = "isolation-mine@example.org", "isolation-other@example.org"
 # What each route that changes something is sent. A route that is missing here fails the test below.
 BODIES: dict[tuple[str, str], Any] = {
     ("post", "/v1/events"): {"secret-of": "mine"},
+    ("post", "/v1/logs"): {"resourceLogs": []},
+    ("post", "/v1/metrics"): {"resourceMetrics": []},
+    ("post", "/v1/traces"): {"resourceSpans": []},
     ("post", "/v1/accounts/sign-up"): {"email": "x", "password": "x" * 12, "name": "x", "organization": "x"},
     ("post", "/v1/accounts/verify"): {"token": "x"},
     ("post", "/v1/accounts/password-reset"): {"email": "x"},

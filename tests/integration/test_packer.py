@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 from confluent_kafka import TopicPartition
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 
 from pipeline import kafka, topics
 from pipeline.embedded import process
@@ -28,6 +29,17 @@ from tests.integration.packer_process import (
     stopped,
     until,
 )
+
+
+def logs(count: int) -> bytes:
+    """An OTLP batch of the service `cart`."""
+    batch = LogsData()
+    group = batch.resource_logs.add()
+    group.resource.attributes.add(key="service.name").value.string_value = "cart"
+    records = group.scope_logs.add().log_records
+    for n in range(count):
+        records.add().body.string_value = f"item {n}"
+    return batch.SerializeToString()
 
 
 def test_whatever_arrives_becomes_events_or_dead_letters(own_broker: Broker, tmp_path: Path) -> None:
@@ -50,9 +62,14 @@ def test_whatever_arrives_becomes_events_or_dead_letters(own_broker: Broker, tmp
         for header in nobodies:
             here.send("events", [b'{"who":1}'], headers=header, partition=1)
         here.send_bad_header(b"a bad header")
+        batch = logs(7)
+        here.send("otlp-logs", [batch, b"no protobuf"])
+        here.send("otlp-logs", [batch], headers=[])
+        here.send("otlp-traces", [logs(1)])  # a log record is no span
+        here.send(own, [batch], headers=[("otelcol.signal", b"logs"), ("x-stream", b"theirs")])
         one = here.packer()
-        until(lambda: len(here.dead()) == 10)
-        until(lambda: len(here.taken()[0]) == 50 * len(codecs) + 3002)
+        until(lambda: len(here.dead()) == 13)
+        until(lambda: len(here.taken()[0]) == 50 * len(codecs) + 3016)
         # Made a moment before its event: known all the same.
         newcomer = ORGANIZATION[:-1] + "9"
         here.know(newcomer)
@@ -62,10 +79,24 @@ def test_whatever_arrives_becomes_events_or_dead_letters(own_broker: Broker, tmp
         taken, expected = here.taken()
         assert all(place[1] == 0 for place in expected.values())
         streams = Counter(stream for _, stream, _ in taken)
-        assert streams == {**dict.fromkeys(codecs, 50), "m0": 1000, "m1": 1000, "m2": 1000, "text": 1, "default": 2}
+        assert streams == {
+            **dict.fromkeys(codecs, 50),
+            "m0": 1000,
+            "m1": 1000,
+            "m2": 1000,
+            "text": 1,
+            "default": 2,
+            "logs/cart": 7,
+            "theirs": 7,
+        }
         assert [orjson.loads(body)["n"] for _, stream, body in taken if stream == "m1"] == list(range(1, 3000, 3))
         dead = here.dead()
-        assert len(dead) == 10
+        assert len(dead) == 13
+        assert sorted(topic for topic, *_ in dead if topic.startswith("otlp-")) == [
+            "otlp-logs",
+            "otlp-logs",
+            "otlp-traces",
+        ]
         bodies = [base64.b64decode(letter.body) for letter in dead.values()]
         assert ten_megabytes in bodies
         assert b"\xff\xfe" in bodies

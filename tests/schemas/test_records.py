@@ -33,13 +33,23 @@ def nearly_json(value: object) -> bytes:
     return repr(value).replace("'", '"').encode()
 
 
-NAMES = st.sampled_from(["content-type", "x-stream", "x-organization-id", "traceparent", "X-Stream", "other"])
+NAMES = st.sampled_from(["content-type", "x-stream", "x-organization-id", "traceparent", "X-Stream", "otelcol.signal"])
 HEADERS = st.none() | st.lists(
     st.tuples(
         NAMES,
         st.none()
         | st.binary(max_size=20)
-        | st.sampled_from([b"application/json", b"application/x-ndjson", b"text/plain", ORGANIZATION.encode(), b"web"]),
+        | st.sampled_from(
+            [
+                b"application/json",
+                b"application/x-ndjson",
+                b"text/plain",
+                b"application/x-protobuf",
+                b"logs",
+                b"web",
+                ORGANIZATION.encode(),
+            ]
+        ),
     ),
     max_size=4,
 )
