@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from pipeline.sinks import alerts
 from pipeline.sinks.sink import Connection, Fate, Outcome, Record, Sink
 from schemas.models import Anomaly, BadMessage
 from schemas.topics import ANOMALIES
@@ -56,8 +57,11 @@ _UPDATE = (
 )
 
 
-def write(connection: Connection, records: Sequence[Record], now: int) -> Outcome:  # noqa: ARG001 the port's signature
-    """Insert new anomalies, update those with a larger revision; others are duplicates. May be repeated at will."""
+def write(connection: Connection, records: Sequence[Record], now: int) -> Outcome:
+    """Insert new anomalies, update those with a larger revision, and write the alerts of both; others are duplicates.
+
+    May be repeated at will.
+    """
     fates: list[Fate] = ["duplicate"] * len(records)
     reasons: dict[int, str] = {}
     newest: dict[tuple[UUID, UUID], tuple[int, Anomaly]] = {}
@@ -79,6 +83,7 @@ def write(connection: Connection, records: Sequence[Record], now: int) -> Outcom
             written += connection.execute(_UPDATE, columns).fetchall()
         for organization_id, id_ in written:
             fates[newest[organization_id, id_][0]] = "written"
+        alerts.tell(connection, [newest[o, id_][1] for o, id_ in written], now)
     return Outcome(tuple(fates), reasons)
 
 
