@@ -6,16 +6,17 @@ from pipeline.alerts.signature import headers, shown
 
 # The example of the standard's reference libraries.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # pragma: allowlist secret
+ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"  # pragma: allowlist secret
 BODY = b'{"test": 2432232314}'
 
 
 def test_the_example_of_the_standard() -> None:
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     assert shown(key) == SECRET
-    assert headers("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, BODY, [key]) == {  # pragma: allowlist secret
-        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+    assert headers(ID, 1_614_265_330, BODY, [key]) == {
+        "webhook-id": ID,
         "webhook-timestamp": "1614265330",
-        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",  # pragma: allowlist secret
     }
 
 
