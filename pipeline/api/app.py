@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from pipeline.api import routes_accounts, routes_anomalies, routes_events, routes_tenants
+from pipeline.api import routes_accounts, routes_alerts, routes_anomalies, routes_events, routes_tenants
 from pipeline.api.bounds import SmallBodies
 from pipeline.api.problems import MEDIA_TYPE, LastResort, Problem, register
 from pipeline.api.serving import Serving
@@ -66,7 +66,7 @@ def build(
         )
     app.add_middleware(LastResort)
     _own_routes(app, checks, detector_version, commit)
-    for routes in (routes_accounts, routes_events, routes_anomalies, routes_tenants):
+    for routes in (routes_accounts, routes_events, routes_anomalies, routes_tenants, routes_alerts):
         app.include_router(routes.router)
     for hook in hooks:
         app.include_router(hook, include_in_schema=False)

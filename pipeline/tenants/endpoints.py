@@ -23,9 +23,10 @@ from pipeline.accounts.errors import Conflict, Invalid, NotFound
 from pipeline.alerts import signature
 from pipeline.alerts.addresses import Blocked, destination
 from pipeline.alerts.formats import PAGERDUTY_URL
-from pipeline.alerts.sealed import NONCE_BYTES, seal
+from pipeline.alerts.sealed import NONCE_BYTES, keys_of, seal
 from schemas.notices import EndpointTest
 from schemas.outbound import CHOSEN
+from schemas.settings import Settings
 
 Connection = psycopg.Connection[Any]
 Kind = Literal["email", "webhook", "slack", "pagerduty"]
@@ -43,6 +44,11 @@ class Sealing:
     keys: tuple[bytes, ...]
     allow_loopback: bool = False
     random: Callable[[int], bytes] = secrets.token_bytes
+
+
+def sealing(settings: Settings) -> Sealing:
+    """What secrets are sealed with, as the settings say. `SettingsError`."""
+    return Sealing(keys_of(settings), settings.alerts_allow_loopback)
 
 
 @dataclass(frozen=True)
