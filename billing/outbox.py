@@ -6,7 +6,9 @@ key of an organization is not written.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
@@ -18,10 +20,15 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Letter:
-    """A notice, and the key that keeps it from being told twice, such as `usage/<period's start>/percent/70`."""
+    """A notice, and the key that keeps it from being told twice, such as `usage/<period's start>/percent/70`.
+
+    `rule_id`: it goes to that rule's endpoints. `due_at`: not to endpoints before; None: at once.
+    """
 
     dedupe_key: str
     notice: Notice
+    rule_id: UUID | None = None
+    due_at: datetime | None = None
 
 
 def put(connection: Connection, letters: Iterable[Letter]) -> None:
@@ -30,8 +37,8 @@ def put(connection: Connection, letters: Iterable[Letter]) -> None:
     if not rows:
         return
     connection.execute(
-        "INSERT INTO outbox (organization_id, kind, payload, dedupe_key, created_at)"
-        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::jsonb[], %s::text[], %s::timestamptz[])"
+        "INSERT INTO outbox (organization_id, kind, payload, dedupe_key, created_at, rule_id, due_at) SELECT * FROM"
+        " unnest(%s::uuid[], %s::text[], %s::jsonb[], %s::text[], %s::timestamptz[], %s::uuid[], %s::timestamptz[])"
         " ON CONFLICT (organization_id, dedupe_key) DO NOTHING",
         [
             [row.notice.organization_id for row in rows],
@@ -39,5 +46,7 @@ def put(connection: Connection, letters: Iterable[Letter]) -> None:
             [row.notice.to_bytes().decode() for row in rows],
             [row.dedupe_key for row in rows],
             [instant(row.notice.at) for row in rows],
+            [row.rule_id for row in rows],
+            [row.due_at for row in rows],
         ],
     )

@@ -20,17 +20,21 @@ ORGANIZATION_TOPIC = re.compile(rf"{EVENTS.name}\.([0-9a-f]{{8}}(?:-[0-9a-f]{{4}
 _LIVE = re.compile(r"[a-z]+_live_")
 
 
+def require_no_live_key(settings: Settings, what: str, why: str) -> None:
+    """`LiveKeyRefused` where a live Stripe key is set beside what is for demonstrations and tests."""
+    if _LIVE.match(settings.stripe_api_key.get_secret_value()):
+        raise LiveKeyRefused(f"{what} is refused with a live Stripe key: {why}")
+
+
 def wanted(settings: Settings, create_time: Sequence[str] = (), organizations: Sequence[str] = ()) -> list[Topic]:
     """The topics a deployment needs. Those named in `create_time` keep the producer's times (recorded data, for the demo).
 
     A producer's time decides which hour is billed, so it is refused with a live Stripe key: `LiveKeyRefused`.
     """
     create_time = (*create_time, *(name.strip() for name in settings.topics_create_time.split(",") if name.strip()))
-    if create_time and _LIVE.match(settings.stripe_api_key.get_secret_value()):
-        raise LiveKeyRefused(
-            f"message.timestamp.type=CreateTime on {', '.join(create_time)} is refused with a live Stripe key: "
-            "recorded times would decide what is billed"
-        )
+    if create_time:
+        what = f"message.timestamp.type=CreateTime on {', '.join(create_time)}"
+        require_no_live_key(settings, what, "recorded times would decide what is billed")
     topics = [*TOPICS, *map(organization_topic, organizations)]
     unknown = set(create_time) - {t.name for t in topics}
     if unknown:

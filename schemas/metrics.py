@@ -124,6 +124,9 @@ METRICS = (
     _gauge("driftlock_alerts_waiting", "rows", "Rows of the outbox that wait for their mail", "rising: the mail server is down, or no sender runs"),
     _gauge("driftlock_alerts_oldest_waiting_seconds", "seconds", "Age of the oldest of them", "rings from an hour on"),
     _gauge("driftlock_alerts_dead", "rows", "Rows that were given up after 20 attempts", "above 0: last_error of the row says why"),
+    _counter("driftlock_alerts_deliveries_total", "deliveries", "Attempts at deliveries to endpoints of tenants by outcome", "for capacity; a tenant's endpoint is the tenant's business, its log of deliveries says why", "outcome"),
+    _gauge("driftlock_alerts_deliveries_waiting", "deliveries", "Deliveries to endpoints that wait", "rising: no sender runs, or many endpoints are slow"),
+    _gauge("driftlock_alerts_deliveries_oldest_seconds", "seconds", "Age of the oldest of them", "a tenant's endpoint may be down for 72 hours"),
     # ---- jobs by the clock
     _gauge("driftlock_jobs_progress_timestamp_seconds", "seconds since 1970", "When the jobs were done last", "older than an hour: the process jobs does not run, or PostgreSQL is down"),
     _counter("driftlock_jobs_failed_passes_total", "passes", "Passes that ended in an error of PostgreSQL", "rising: the log says which", "error"),

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 from uuid import UUID
 
-from schemas.models import Message
+from schemas.models import Message, Severity, Stream
 
 
 class Notice(Message):
@@ -135,6 +135,69 @@ class AccountInvited(Addressed):
     role: Literal["owner", "admin", "member", "viewer"]
 
 
+class AnomalyTold(Message):
+    """What is told of an anomaly: its sentence, and no event. `surprisal` in 2^-16 bit; `last_at`: of its last event so far."""
+
+    id: UUID
+    revision: int
+    stream: Stream
+    event_type: str
+    kind: str
+    severity: Severity
+    created_at: int
+    last_at: int
+    count: int
+    open: bool
+    surprisal: int
+    sentence: str
+    detector_version: str
+
+
+class AnomalyNotice(Notice):
+    """What alerts of a rule share. `held`: episodes of the same group that were held back since it was last told."""
+
+    rule_id: UUID
+    rule: str
+    anomaly: AnomalyTold
+    held: int
+
+
+class AnomalyCreated(AnomalyNotice):
+    """A rule tells an episode for the first time."""
+
+    type: Literal["anomaly.created"] = "anomaly.created"
+
+
+class AnomalyUpdated(AnomalyNotice):
+    """An episode that was told goes on."""
+
+    type: Literal["anomaly.updated"] = "anomaly.updated"
+
+
+class AnomalyResolved(AnomalyNotice):
+    """An episode that was told is over."""
+
+    type: Literal["anomaly.resolved"] = "anomaly.resolved"
+
+
+class EndpointTest(Notice):
+    """Somebody tries an endpoint."""
+
+    type: Literal["endpoint.test"] = "endpoint.test"
+    endpoint_id: UUID
+    name: str
+
+
+class EndpointDisabled(Notice):
+    """Nothing is sent to an endpoint any more, until somebody enables it; `said` is what it answered last."""
+
+    type: Literal["endpoint.disabled"] = "endpoint.disabled"
+    endpoint_id: UUID
+    name: str
+    failing_since: int
+    said: str
+
+
 KINDS: Mapping[str, type[Notice]] = MappingProxyType(
     {
         str(model.model_fields["type"].default): model
@@ -150,6 +213,11 @@ KINDS: Mapping[str, type[Notice]] = MappingProxyType(
             AccountExists,
             AccountReset,
             AccountInvited,
+            AnomalyCreated,
+            AnomalyUpdated,
+            AnomalyResolved,
+            EndpointTest,
+            EndpointDisabled,
         )
     }
 )

@@ -115,7 +115,27 @@ class Settings(BaseModel):
         str, Field(description="the API's address as senders of events reach it, for the console's examples")
     ] = "http://127.0.0.1:8080"
     console_url: Annotated[str, Field(description="the console's address, for links in e-mails; empty: no links")] = ""
-    resend_api_key: Annotated[SecretStr, Field(description="e-mail by Resend")] = SecretStr("")
+    resend_api_key: Annotated[SecretStr, Field(description="e-mail by Resend, where SMTP_HOST is not set")] = SecretStr(
+        ""
+    )
+    resend_api_base: Annotated[
+        str, Field(description="another address for Resend's API: a fake, for tests; http on loopback only")
+    ] = "https://api.resend.com"
+    alerts_secret_key: Annotated[
+        SecretStr,
+        Field(
+            description="seals the secrets of alert endpoints, the same in API, console and alerts; 32 characters or more, comma separated while it is replaced, the new one first"
+        ),
+    ] = SecretStr("")
+    alerts_disable_days: Annotated[
+        int, Field(ge=1, le=30, description="days without one success after which an alert endpoint is disabled")
+    ] = 5
+    alerts_allow_loopback: Annotated[
+        bool,
+        Field(
+            description="true lets webhooks go to loopback, and by http: tests and local development only, refused with a live Stripe key"
+        ),
+    ] = False
     cors_origins: Annotated[str, Field(description="comma separated origins, never *")] = ""
 
     packer_flush_bytes: Annotated[int, Field(ge=1024, le=4 << 20, description="bytes of events that close a flush")] = (

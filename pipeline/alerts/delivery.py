@@ -4,11 +4,8 @@ The row stays locked while its mail is sent, and is marked after the server took
 """
 
 import random
-import smtplib
-import ssl
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from typing import Any, Literal
@@ -19,9 +16,9 @@ import psycopg
 
 from billing.actions import INSTALLATION
 from pipeline.alerts.message import message, sender_of
-from pipeline.alerts.wording import MAILED, words
+from pipeline.alerts.transport import MailDeferred, MailRefused, Transport, transport
+from pipeline.alerts.wording import MAILED, Words, words
 from pipeline.crash import crash_point
-from schemas.errors import SettingsError
 from schemas.models import BadMessage
 from schemas.settings import Settings
 
@@ -31,7 +28,6 @@ Outcome = Literal["delivered", "deferred", "refused", "no_address", "broken"]
 MOST_ATTEMPTS = 20
 FIRST_DELAY, LONGEST_DELAY = timedelta(minutes=1), timedelta(hours=6)
 WITHOUT_ADDRESS = timedelta(hours=1)
-SERVER_SECONDS = 30.0
 
 _CLAIM = """
 SELECT o.id, o.kind, o.payload, o.created_at, o.attempts, coalesce(g.name, ''),
@@ -56,64 +52,31 @@ class Row:
     to: str | None
 
 
-@dataclass
-class Server:
-    """The SMTP server of the settings; one connection, made when it is needed."""
+@dataclass(frozen=True)
+class Mailing:
+    """How mails are made and leave."""
 
     settings: Settings
     sender: Address
-    _open: smtplib.SMTP | None = field(default=None, repr=False)
+    transport: Transport
 
-    def send(self, row: Row) -> None:
-        """Mail a row. Raises what smtplib raises, and `BadMessage`."""
+    def send(self, words: Words, *, id_: UUID, organization: str, to: str, at: datetime) -> None:
+        """Mail some words; the same `id_` gives the same Message-ID. `MailRefused`, `MailDeferred`."""
         made = message(
-            words(row.kind, orjson.dumps(row.payload)),
-            outbox_id=row.id,
-            organization=row.organization,
-            to=row.to or "",
+            words,
+            outbox_id=id_,
+            organization=organization,
+            to=to,
             sender=self.sender,
-            at=row.created_at,
+            at=at,
             console_url=self.settings.console_url,
         )
-        self._connected().send_message(made)
-
-    def _connected(self) -> smtplib.SMTP:
-        if self._open is None:
-            self._open = _connect(self.settings)
-        return self._open
-
-    def close(self) -> None:
-        """End the connection; the next mail makes another."""
-        if self._open is not None:
-            with suppress(smtplib.SMTPException, OSError):
-                self._open.quit()
-            self._open = None
+        self.transport.send(made)
 
 
-def server(settings: Settings) -> Server:
-    """The server of the settings. `SettingsError` where mails or a password would go out in the open."""
-    if not settings.smtp_host:
-        raise SettingsError("SMTP_HOST is not set: the server that takes our e-mails")
-    loopback = settings.smtp_host in {"localhost", "127.0.0.1", "::1"}
-    if settings.smtp_security == "none" and not loopback:
-        raise SettingsError("SMTP_SECURITY=none is for a server on loopback only: use starttls or tls")
-    return Server(settings, sender_of(settings.mail_from))
-
-
-def _connect(settings: Settings) -> smtplib.SMTP:
-    address = (settings.smtp_host, settings.smtp_port)
-    if settings.smtp_security == "tls":
-        connection: smtplib.SMTP = smtplib.SMTP_SSL(
-            *address, timeout=SERVER_SECONDS, context=ssl.create_default_context()
-        )
-    else:
-        connection = smtplib.SMTP(*address, timeout=SERVER_SECONDS)
-        if settings.smtp_security == "starttls":
-            connection.starttls(context=ssl.create_default_context())
-    password = settings.smtp_password.get_secret_value()
-    if settings.smtp_username:
-        connection.login(settings.smtp_username, password)
-    return connection
+def mailing(settings: Settings) -> Mailing:
+    """The mailing of the settings. `SettingsError` where there is none, or mails or a secret would go out in the open."""
+    return Mailing(settings, sender_of(settings.mail_from), transport(settings))
 
 
 def delay(attempts: int, rng: random.Random) -> timedelta:
@@ -123,7 +86,7 @@ def delay(attempts: int, rng: random.Random) -> timedelta:
 
 
 def deliver_due(
-    connection: Connection, to: Server, clock: Callable[[], datetime], rng: random.Random
+    connection: Connection, to: Mailing, clock: Callable[[], datetime], rng: random.Random
 ) -> dict[Outcome, int]:
     """Mail what is due, the oldest first; how many rows had which outcome. Ends early where the server does not answer.
 
@@ -136,11 +99,11 @@ def deliver_due(
             if outcome == "deferred":
                 break
     finally:
-        to.close()
+        to.transport.close()
     return done
 
 
-def _deliver_one(connection: Connection, to: Server, now: datetime, rng: random.Random) -> Outcome | None:
+def _deliver_one(connection: Connection, to: Mailing, now: datetime, rng: random.Random) -> Outcome | None:
     with connection.transaction():
         asked = {"kinds": list(MAILED), "most": MOST_ATTEMPTS, "now": now}
         whose = {"installation": INSTALLATION, "operator": to.settings.operator_email or None}
@@ -160,27 +123,21 @@ def _addressed(row: Row) -> Row:
     return replace(row, to=given) if isinstance(given, str) and given else row
 
 
-def _try(to: Server, row: Row) -> tuple[Outcome, str]:
+def _try(to: Mailing, row: Row) -> tuple[Outcome, str]:
     if row.to is None:
         return (
             "no_address",
             "no address: `driftlock billing email` sets an organization's, OPERATOR_EMAIL that of alarms",
         )
     try:
-        to.send(row)
+        told = words(row.kind, orjson.dumps(row.payload))
+        to.send(told, id_=row.id, organization=row.organization, to=row.to, at=row.created_at)
     except BadMessage as error:
         return "broken", f"its payload does not fit its kind: {error}"
-    except (
-        smtplib.SMTPRecipientsRefused,
-        smtplib.SMTPSenderRefused,
-        smtplib.SMTPDataError,
-        smtplib.SMTPNotSupportedError,
-    ) as error:
-        to.close()  # the next mail begins in a fresh session
-        return "refused", f"the server refuses it: {_line(error)}"
-    except (smtplib.SMTPException, OSError) as error:
-        to.close()
-        return "deferred", f"the server does not answer: {_line(error)}"
+    except MailRefused as error:
+        return "refused", f"the server refuses it: {error}"
+    except MailDeferred as error:
+        return "deferred", f"the server does not answer: {error}"
     return "delivered", ""
 
 
@@ -197,10 +154,6 @@ def _mark(connection: Connection, row: Row, outcome: Outcome, said: str, now: da
             row.id,
         ),
     )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 @dataclass(frozen=True)

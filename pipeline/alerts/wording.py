@@ -14,10 +14,13 @@ from schemas.notices import (
     AccountReset,
     AccountVerify,
     AlarmRinging,
+    AnomalyNotice,
     BillingDunning,
     BillingPaymentFailed,
     BillingPlanChanged,
     BillingTrialEnding,
+    EndpointDisabled,
+    EndpointTest,
     UsageCapReached,
     UsageThreshold,
 )
@@ -162,6 +165,42 @@ def _invited(notice: AccountInvited) -> Words:
     return Words("You are invited to DriftLock", (said, _IGNORE), (("Code", notice.token),), link)
 
 
+def _anomaly(notice: AnomalyNotice) -> Words:
+    a = notice.anomaly
+    subject = {
+        "anomaly.created": f"Anomaly of severity {a.severity}",
+        "anomaly.updated": f"Anomaly of severity {a.severity} goes on",
+        "anomaly.resolved": "Anomaly is over",
+    }[str(notice.model_dump()["type"])]
+    held = f"{notice.held:,} more of its group were held back since the last one that was told." if notice.held else ""
+    facts = (
+        ("Stream", a.stream),
+        ("Kind", a.kind),
+        ("Events", f"{a.count:,}"),
+        ("First", _when(a.created_at)),
+        ("Last so far" if a.open else "Last", _when(a.last_at)),
+        ("Rule", notice.rule),
+    )
+    paragraphs = (a.sentence, held) if held else (a.sentence,)
+    return Words(subject, paragraphs, facts, ("See the anomaly", f"/anomalies/{a.id}"))
+
+
+def _test(notice: EndpointTest) -> Words:
+    said = "This is a test: somebody of your organization tries where its alerts go. Nothing happened."
+    return Words(
+        "A test of your alerts", (said,), (("Endpoint", notice.name),), ("See your alerts", "/settings/alerts")
+    )
+
+
+def _disabled(notice: EndpointDisabled) -> Words:
+    said = (
+        "Nothing is sent to one of your alert endpoints any more, because it took nothing for days or said that it is gone."
+        " What was not sent is in the log of deliveries, to be sent again. Enable the endpoint once it works."
+    )
+    facts = (("Endpoint", notice.name), ("Failing since", _when(notice.failing_since)), ("It said", notice.said))
+    return Words("An alert endpoint is disabled", (said,), facts, ("See your alerts", "/settings/alerts"))
+
+
 _IGNORE = "If you do not know what this is about, ignore this e-mail: nothing happens."
 
 _WORDING: Mapping[str, Callable[[Any], Words]] = MappingProxyType(
@@ -177,10 +216,17 @@ _WORDING: Mapping[str, Callable[[Any], Words]] = MappingProxyType(
         "account.exists": _exists,
         "account.reset": _reset,
         "account.invited": _invited,
+        "endpoint.disabled": _disabled,
+        "endpoint.test": _test,
+        "anomaly.created": _anomaly,
+        "anomaly.updated": _anomaly,
+        "anomaly.resolved": _anomaly,
     }
 )
-MAILED = tuple(_WORDING)
-"""Kinds of the outbox that go out by e-mail."""
+WORDED = tuple(_WORDING)
+"""Kinds that there are words for."""
+MAILED = tuple(kind for kind in WORDED if kind != "endpoint.test" and not kind.startswith("anomaly."))
+"""Kinds of the outbox that go out by e-mail, to the organization or a person; others only to endpoints."""
 
 
 def words(kind: str, payload: bytes) -> Words:

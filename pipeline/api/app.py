@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline.api import (
     routes_accounts,
+    routes_alerts,
     routes_anomalies,
     routes_events,
     routes_otlp,
@@ -78,7 +79,15 @@ def build(
     app.add_middleware(LastResort)
     app.add_middleware(Measured)
     _own_routes(app, checks, detector_version, commit)
-    for routes in (routes_accounts, routes_events, routes_otlp, routes_anomalies, routes_streams, routes_tenants):
+    for routes in (
+        routes_accounts,
+        routes_events,
+        routes_otlp,
+        routes_anomalies,
+        routes_streams,
+        routes_tenants,
+        routes_alerts,
+    ):
         app.include_router(routes.router)
     for hook in hooks:
         app.include_router(hook, include_in_schema=False)

@@ -23,6 +23,7 @@ from pipeline.api.intake import Intake
 from pipeline.api.limits import Buckets
 from pipeline.api.live import Feed
 from pipeline.tenants import keys
+from pipeline.tenants.endpoints import Sealing
 from schemas.errors import DeliveryFailed, UnknownOrganization
 
 Connection = psycopg.Connection[Any]
@@ -52,6 +53,7 @@ class Serving:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     answer_s: float = 0.5
+    sealing: Sealing = field(default_factory=lambda: Sealing(()))
     buckets: Buckets = field(init=False)
     principals: dict[str, tuple[float, Principal]] = field(default_factory=dict)
     checked: dict[Principal, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""`driftlock alerts run`: e-mails about usage and money, from the outbox."""
+"""`driftlock alerts run`: e-mails of the outbox, and alerts to webhooks, Slack, PagerDuty and e-mail endpoints."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from schemas.settings import load
 
 
 def run(*, once: bool = False) -> int:
-    """Mail what the outbox holds, until SIGTERM or Ctrl-C.
+    """Tell what the outbox holds, by e-mail and to endpoints, until SIGTERM or Ctrl-C.
 
     Parameters
     ----------
@@ -19,18 +19,21 @@ def run(*, once: bool = False) -> int:
         Make one pass and end: 0 if nothing waits then, 1 if something does.
     """
     from pipeline.alerts import loop
-    from pipeline.alerts.delivery import server
+    from pipeline.alerts.delivery import Backlog
     from pipeline.jobs import present
 
     settings = load(os.environ)
     rng = random.SystemRandom()
     telemetry.configure(settings, "alerts")
     if once:
-        to = server(settings)
+        to = loop.mails(settings)
+        by = loop.senders(settings, to)
         with loop.connect(settings) as connection:
-            left = loop.one_pass(connection, to, present, rng)
-        sys.stdout.write(f"waiting {left.waiting}, given up {left.dead}\n")
-        return 1 if left.waiting or left.dead else 0
+            left = loop.mail_pass(connection, to, present, rng) if to else Backlog(0, None, 0)
+            there = loop.endpoint_pass(connection, by, present, rng)
+        pending, dead = left.waiting + there.pending, left.dead + there.dead
+        sys.stdout.write(f"waiting {pending}, given up {dead}\n")
+        return 1 if pending or dead else 0
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())

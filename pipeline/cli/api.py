@@ -27,6 +27,7 @@ def run() -> None:
     from pipeline.api.server import server
     from pipeline.api.serving import Serving
     from pipeline.meter import present
+    from pipeline.tenants.endpoints import sealing
 
     key, allowed = access_token_key(settings), origins(settings)
     serving = Serving(
@@ -35,6 +36,7 @@ def run() -> None:
         Intake(new_producer(settings)),
         Feed(settings.database_url_api.get_secret_value()),
         settings.credit_limit_percent,
+        sealing=sealing(settings),
     )
     webhook = stripe_webhook.route(stripe_webhook.storing(settings, present))
     app = build(checks(settings), DETECTOR_VERSION, commit(), serving, allowed, [webhook])

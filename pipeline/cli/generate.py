@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from schemas import controls, metrics, models, notices, settings
+from schemas import controls, metrics, models, notices, outbound, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +31,9 @@ def generated() -> dict[str, bytes]:
     for model in _MESSAGES:
         schema = model.model_json_schema(mode="serialization")
         files[f"schemas/json/{model.__name__}.json"] = orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
+    for kind, body in outbound.BODIES.items():
+        schema = body.model_json_schema(mode="serialization")
+        files[f"schemas/json/events/{kind}.json"] = orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
     from pipeline.api.app import build
 
     document = build({}, "", "").openapi()

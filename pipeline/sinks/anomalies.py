@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from pipeline.sinks import alerts
 from pipeline.sinks.metrics import EVENT_TO_ANOMALY
 from pipeline.sinks.sink import Connection, Fate, Outcome, Record, Sink
 from schemas.models import Anomaly, BadMessage
@@ -59,7 +60,10 @@ _UPDATE = (
 
 
 def write(connection: Connection, records: Sequence[Record], now: int) -> Outcome:
-    """Insert new anomalies, update those with a larger revision; others are duplicates. May be repeated at will."""
+    """Insert new anomalies, update those with a larger revision, and write the alerts of both; others are duplicates.
+
+    May be repeated at will.
+    """
     fates: list[Fate] = ["duplicate"] * len(records)
     reasons: dict[int, str] = {}
     newest: dict[tuple[UUID, UUID], tuple[int, Anomaly]] = {}
@@ -84,6 +88,7 @@ def write(connection: Connection, records: Sequence[Record], now: int) -> Outcom
             fates[i] = "written"
             if anomaly.revision == 1 and anomaly.kind != _SILENCE:  # a silence is found by no event
                 EVENT_TO_ANOMALY.observe(max(0, now - anomaly.last_at) / 1000)
+        alerts.tell(connection, [newest[o, id_][1] for o, id_ in written], now)
     return Outcome(tuple(fates), reasons)
 
 

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pipeline import kafka, topics
 from pipeline.accounts.pools import open_pools
 from pipeline.accounts.roles import KEY_SCOPES
+from pipeline.alerts.sealed import keys_of
 from pipeline.api.app import build
 from pipeline.api.intake import Intake, new_producer
 from pipeline.api.live import Feed
@@ -27,6 +28,7 @@ from pipeline.embedded.ports import LOOPBACK, free_ports
 from pipeline.sinks import anomalies as sink
 from pipeline.sinks.sink import Record
 from pipeline.tenants import keys
+from pipeline.tenants.endpoints import Sealing
 from schemas.models import Anomaly
 from schemas.settings import Settings, load
 from schemas.topics import EVENTS
@@ -36,6 +38,7 @@ from tests.stack.database import Database
 from tests.stack.fixtures import fresh_database, running, scratch
 from tests.stack.providers import Server
 
+SEALING_KEYS = keys_of(load({"ALERTS_SECRET_KEY": "s" * 32}))
 NOW_MS = 1_772_447_820_000
 
 
@@ -115,6 +118,7 @@ def world(broker: Broker, database: Database) -> Iterator[World]:
         Feed(settings.database_url_api.get_secret_value()),
         10,
         answer_s=0.0,
+        sealing=Sealing(SEALING_KEYS),
     )
     app = build({}, "1", "test", serving, ("https://console.test",))
     port = free_ports(1)[0]

@@ -7,6 +7,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -19,7 +20,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from billing import announce, outbox
 from billing.outbox import Letter
-from pipeline.alerts.delivery import MOST_ATTEMPTS, backlog, delay, deliver_due, server
+from pipeline.alerts.delivery import MOST_ATTEMPTS, backlog, delay, deliver_due, mailing
 from pipeline.embedded.ports import LOOPBACK, free_ports
 from schemas.errors import SettingsError
 from schemas.notices import AccountReset, BillingPlanChanged
@@ -86,7 +87,7 @@ class World:
 
     def deliver(self, now: datetime = NOW) -> dict[str, int]:
         """One pass."""
-        found = deliver_due(self.alerts, server(self.settings), lambda: now, random.Random(1))
+        found = deliver_due(self.alerts, mailing(self.settings), lambda: now, random.Random(1))
         return {str(outcome): count for outcome, count in found.items()}
 
     def rows(self) -> list[tuple[bool, int, str | None]]:
@@ -96,26 +97,32 @@ class World:
         ).fetchall()
 
 
-@pytest.fixture
-def world(database: Database) -> Iterator[World]:
-    inbox = Inbox()
+@contextmanager
+def smtp_server(inbox: Inbox) -> Iterator[dict[str, str]]:
+    """A mail server that fills an inbox; the settings that lead to it."""
     (port,) = free_ports(1)
     controller = Controller(inbox, hostname=LOOPBACK, port=port)
     controller.start()
-    environ = {
-        "SMTP_HOST": LOOPBACK,
-        "SMTP_PORT": str(port),
-        "SMTP_SECURITY": "none",
-        "MAIL_FROM": "DriftLock <billing@driftlock.test>",
-    }
     try:
-        with (
-            psycopg.connect(database.url(), autocommit=True) as owner,
-            psycopg.connect(database.url("driftlock_alerts"), autocommit=True) as alerts,
-        ):
-            yield World(database, inbox, load({**database.environ(), **environ}), owner, alerts)
+        yield {
+            "SMTP_HOST": LOOPBACK,
+            "SMTP_PORT": str(port),
+            "SMTP_SECURITY": "none",
+            "MAIL_FROM": "DriftLock <billing@driftlock.test>",
+        }
     finally:
         controller.stop()
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[World]:
+    inbox = Inbox()
+    with (
+        smtp_server(inbox) as environ,
+        psycopg.connect(database.url(), autocommit=True) as owner,
+        psycopg.connect(database.url("driftlock_alerts"), autocommit=True) as alerts,
+    ):
+        yield World(database, inbox, load({**database.environ(), **environ}), owner, alerts)
 
 
 def test_each_row_is_mailed_once(world: World) -> None:
@@ -169,7 +176,7 @@ def test_senders_share_the_rows_and_none_is_mailed_twice(world: World) -> None:
 
     def work() -> None:
         with psycopg.connect(world.database.url("driftlock_alerts"), autocommit=True) as connection:
-            done = deliver_due(connection, server(world.settings), lambda: NOW, random.Random(1))
+            done = deliver_due(connection, mailing(world.settings), lambda: NOW, random.Random(1))
             found.append({str(outcome): count for outcome, count in done.items()})
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -185,7 +192,7 @@ def test_a_server_that_is_away_or_busy_is_tried_again_later(world: World) -> Non
     world.tell()
     away = world.settings.model_copy(update={"smtp_port": free_ports(1)[0]})
     with psycopg.connect(world.database.url("driftlock_alerts"), autocommit=True) as connection:
-        assert deliver_due(connection, server(away), lambda: NOW, random.Random(1)) == {"deferred": 1}
+        assert deliver_due(connection, mailing(away), lambda: NOW, random.Random(1)) == {"deferred": 1}
     assert world.deliver(NOW + timedelta(seconds=1)) == {}
     world.inbox.says.append("451 try again later")
     assert world.deliver(NOW + timedelta(minutes=2)) == {"refused": 1}
@@ -251,7 +258,7 @@ def test_the_wait_doubles_up_to_six_hours() -> None:
 )
 def test_what_would_go_out_in_the_open_is_refused(change: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        server(Settings.model_validate({"smtp_host": "mail.test"} | change))
+        mailing(Settings.model_validate({"smtp_host": "mail.test"} | change))
 
 
 def test_a_person_is_mailed_and_the_token_forgotten(world: World) -> None:

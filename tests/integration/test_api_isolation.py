@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pipeline.alerts.spread import spread_due
 from tests.integration.api_world import World, anomaly, store
 
 MINE, OTHER = "isolation-mine@example.org", "isolation-other@example.org"
@@ -41,6 +42,15 @@ BODIES: dict[tuple[str, str], Any] = {
     ("delete", "/v1/invitations/{invitation_id}"): None,
     ("put", "/v1/billing/cap"): {"mode": "allow"},
     ("put", "/v1/billing/email"): {"email": "theirs@example.org"},
+    ("post", "/v1/alerts/endpoints"): {"name": "theirs", "kind": "webhook", "target": "https://theirs.example.org/"},
+    ("patch", "/v1/alerts/endpoints/{endpoint_id}"): {"name": "theirs", "enabled": False},
+    ("delete", "/v1/alerts/endpoints/{endpoint_id}"): None,
+    ("post", "/v1/alerts/endpoints/{endpoint_id}/rotate"): {},
+    ("post", "/v1/alerts/endpoints/{endpoint_id}/test"): None,
+    ("post", "/v1/alerts/rules"): {"name": "theirs", "endpoint_ids": ["{endpoint_id}"]},
+    ("put", "/v1/alerts/rules/{rule_id}"): {"name": "theirs", "endpoint_ids": ["{endpoint_id}"]},
+    ("delete", "/v1/alerts/rules/{rule_id}"): None,
+    ("post", "/v1/alerts/deliveries/{delivery_id}/redeliver"): None,
 }
 STREAMED = ("get", "/v1/anomalies/stream")
 
@@ -80,6 +90,14 @@ def marked(api_world: World) -> dict[str, str]:
     key = client.post("/v1/keys", json={"name": "marked-key", "scopes": ["events:write"]}, headers=headers).json()
     invitation = client.post("/v1/invitations", json={"email": "marked@example.org", "role": "viewer"}, headers=headers)
     assert client.patch("/v1/streams/marked-stream", json={"paused": True}, headers=headers).status_code == 200
+    said = {"name": "marked-hook", "kind": "webhook", "target": "https://marked.example.org/", "event_types": []}
+    endpoint = client.post("/v1/alerts/endpoints", json=said, headers=headers).json()["endpoint"]["id"]
+    said = {"name": "marked-rule", "endpoint_ids": [endpoint], "stream_pattern": "marked-*"}
+    rule = client.post("/v1/alerts/rules", json=said, headers=headers).json()["id"]
+    assert client.post(f"/v1/alerts/endpoints/{endpoint}/test", headers=headers).status_code == 202
+    with psycopg.connect(api_world.database.url("driftlock_alerts"), autocommit=True) as sender:
+        spread_due(sender, api_world.serving.now())
+    delivery = client.get("/v1/alerts/deliveries", headers=headers).json()["items"][0]["id"]
     return {
         "organization": str(organization_id),
         "anomaly_id": str(stored.id),
@@ -87,6 +105,9 @@ def marked(api_world: World) -> dict[str, str]:
         "key_id": key["key"]["id"],
         "user_id": str(user.verified.user_id),
         "invitation_id": invitation.json()["id"],
+        "endpoint_id": endpoint,
+        "rule_id": rule,
+        "delivery_id": delivery,
     }
 
 
@@ -103,7 +124,7 @@ def test_no_route_crosses_organizations(api_world: World, marked: dict[str, str]
             continue
         body = BODIES.get((method, path))
         if isinstance(body, dict):
-            body = {k: marked["organization"] if v == "{organization}" else v for k, v in body.items()}
+            body = {k: _filled(v, marked) for k, v in body.items()}
         answer = api_world.client.request(method, path.format(**marked), json=body, headers=headers)
         assert answer.status_code < 500, (method, path, answer.text)
         if path.startswith("/v1/sessions"):
@@ -115,6 +136,13 @@ def test_no_route_crosses_organizations(api_world: World, marked: dict[str, str]
         # What was asked for by its id may be named in the answer that it is not there.
         assert [s for s in shown if s not in path.format(**marked)] == [], (method, path, answer.text)
     assert rows(api_world, marked["organization"]) == before
+
+
+def _filled(value: Any, marked: dict[str, str]) -> Any:
+    """A value of a body with the other organization's ids in it."""
+    if value == "{organization}":
+        return marked["organization"]
+    return [marked["endpoint_id"]] if value == ["{endpoint_id}"] else value
 
 
 def login(world: World) -> dict[str, str]:

@@ -114,7 +114,16 @@ def _insert(connection: psycopg.Connection, table: str, organization_id: uuid.UU
     }
     known = {
         "severity": "low",
-        "kind": {"ledger": "usage", "outbox": "usage.threshold", "usage_alerts": "percent"}.get(table, "x"),
+        "kind": {
+            "ledger": "usage",
+            "outbox": "usage.threshold",
+            "usage_alerts": "percent",
+            "alert_endpoints": "webhook",
+        }.get(table, "x"),
+        "min_severity": "low",
+        "group_by": "rule",
+        "fate": "told",
+        "number": 1,
         "mode": "soft",
         "units": 1,
         "count": 1,
@@ -142,7 +151,7 @@ def _insert(connection: psycopg.Connection, table: str, organization_id: uuid.UU
         known["state"] = "ok"
     if table == "api_keys":
         known["id"] = "".join("234567abcdefghij"[byte % 16] for byte in uuid.uuid4().bytes)
-    if table in {"anomalies", "usage_counters"}:
+    if table in {"anomalies", "usage_counters", "alert_rules"}:
         zero["ARRAY"] = "{}"
     columns = connection.execute(
         "SELECT column_name, data_type FROM information_schema.columns"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.alerts.message import message, sender_of
-from pipeline.alerts.wording import MAILED, words
+from pipeline.alerts.wording import MAILED, WORDED, words
 from schemas.errors import SettingsError
 from schemas.models import BadMessage
 from schemas.notices import (
@@ -21,10 +21,16 @@ from schemas.notices import (
     AccountReset,
     AccountVerify,
     AlarmRinging,
+    AnomalyCreated,
+    AnomalyResolved,
+    AnomalyTold,
+    AnomalyUpdated,
     BillingDunning,
     BillingPaymentFailed,
     BillingPlanChanged,
     BillingTrialEnding,
+    EndpointDisabled,
+    EndpointTest,
     Notice,
     UsageCapReached,
     UsageThreshold,
@@ -48,6 +54,13 @@ PERIOD: dict[str, Any] = {
 }
 PAYMENT: dict[str, Any] = {"organization_id": O, "at": MS, "invoice_id": "in_<1>"}
 PERSON: dict[str, Any] = {"organization_id": O, "at": MS, "to": "ann@example.org", "token": "t0ken<&"}
+TOLD: dict[str, Any] = {
+    "organization_id": O, "at": MS, "rule_id": O, "rule": "<night> & day", "held": 2,
+    "anomaly": AnomalyTold(
+        id=uuid.UUID(int=3), revision=2, stream="web <1>", event_type="log", kind="novelty", severity="high", created_at=MS,
+        last_at=MS, count=12_345, open=True, surprisal=1, sentence="`<b>` & *co* is new", detector_version="1",
+    ),
+}  # fmt: skip
 ONE_OF_EACH: list[Notice] = [
     UsageThreshold(alert="percent", threshold=70, full_on="2026-03-12", **PERIOD),
     UsageThreshold(alert="overage", threshold=50_000, full_on=None, **PERIOD),
@@ -70,6 +83,9 @@ ONE_OF_EACH: list[Notice] = [
     BillingPlanChanged(organization_id=O, at=MS, was="standard", plan="growth", from_at=MS),
     BillingTrialEnding(organization_id=O, at=MS, plan="growth", ends_at=MS),
     AlarmRinging(organization_id=O, at=MS, kind="difference", subject="R4 <x>", said="R4 <x>: 1 here, 2 there", since=MS),
+    AnomalyCreated(**TOLD), AnomalyUpdated(**TOLD | {"held": 0}), AnomalyResolved(**TOLD | {"held": 0}),
+    EndpointTest(organization_id=O, at=MS, endpoint_id=O, name="ops <1>"),
+    EndpointDisabled(organization_id=O, at=MS, endpoint_id=O, name="ops <1>", failing_since=MS, said="500 <html>"),
 ]  # fmt: skip
 
 
@@ -111,8 +127,8 @@ class Tags(HTMLParser):
 
 
 def test_there_is_one_of_each_kind() -> None:
-    assert {n.model_dump()["type"] for n in ONE_OF_EACH} == set(MAILED)
-    assert set(MAILED) <= set(KINDS)
+    assert {n.model_dump()["type"] for n in ONE_OF_EACH} == set(WORDED) == set(KINDS)
+    assert set(WORDED) - set(MAILED) == {"anomaly.created", "anomaly.updated", "anomaly.resolved", "endpoint.test"}
 
 
 @pytest.mark.parametrize("notice", ONE_OF_EACH, ids=lambda n: type(n).__name__)
