@@ -124,14 +124,19 @@ def describe(headers: Headers) -> Described:
                 _WRONG, organization_id=organization_id, wrong=("stream", f"header {STREAM_HEADER}: {reason}")
             )
     trace = said.get(TRACE_HEADER, b"").decode("ascii", "replace")
-    ids = _EVENT_IDS.fullmatch(said.get(EVENT_IDS_HEADER, b"").decode("ascii", "replace"))
     return Described(
         kind,
         stream,
         organization_id,
         trace if _TRACE.fullmatch(trace) else "",
-        ids=(ids[1], int(ids[2])) if ids else None,
+        ids=event_ids(said.get(EVENT_IDS_HEADER, b"").decode("ascii", "replace")),
     )
+
+
+def event_ids(said: str) -> tuple[str, int] | None:
+    """(name, first) of the header x-event-ids; None where it is none."""
+    ids = _EVENT_IDS.fullmatch(said)
+    return (ids[1], int(ids[2])) if ids else None
 
 
 def _kind(content_type: bytes) -> int | None:

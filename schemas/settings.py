@@ -150,6 +150,11 @@ class Settings(BaseModel):
         int, Field(ge=1, le=10_000, description="bound on expected false episodes a day and stream")
     ] = 10
 
+    packer_fuse_events: Annotated[
+        int,
+        Field(ge=0, description="the packer stops when 95 in 100 of so many events are dead letters; 0: never"),
+    ] = 10_000
+
     otlp_endpoint: Annotated[str, Field(description="OTLP endpoint for traces of our own; empty: none")] = ""
 
 

@@ -78,6 +78,7 @@ STREAM_HEADER = "x-stream"
 TRACE_HEADER = "traceparent"
 CONTENT_TYPE_HEADER = "content-type"
 EVENT_IDS_HEADER = "x-event-ids"
+ATTEMPT_HEADER = "x-attempt"
 DEFAULT_STREAM = "default"
 
 MAX_EVENT_BYTES = 64 * 1024
