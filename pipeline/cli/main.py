@@ -20,6 +20,8 @@ _COMMANDS = {
     "worker": "pipeline.cli.worker:worker",
     "packer": "pipeline.cli.packer:packer",
     "generate": "pipeline.cli.generate:generate",
+    "replay": "pipeline.cli.replay:replay",
+    "backfill": "pipeline.cli.backfill:backfill",
 }
 _GROUPS = {
     "sink": {
