@@ -50,6 +50,10 @@ class DeliveryFailed(DriftlockError):
     """Kafka refused a message for good; the process stops before it commits anything behind it."""
 
 
+class FuseBlown(DriftlockError):
+    """Nearly everything that was read lately became a dead letter; the packer stops before it commits more."""
+
+
 class Fenced(DriftlockError):
     """Another process owns this partition now; what this one did in the meantime was not committed."""
 

@@ -133,15 +133,20 @@ def describe(headers: Headers, signal: str = "") -> Described:  # noqa: PLR0911 
                 _WRONG, organization_id=organization_id, wrong=("stream", f"header {STREAM_HEADER}: {reason}")
             )
     trace = said.get(TRACE_HEADER, b"").decode("ascii", "replace")
-    ids = _EVENT_IDS.fullmatch(said.get(EVENT_IDS_HEADER, b"").decode("ascii", "replace"))
     return Described(
         _OTLP if signal else kind,
         stream,
         organization_id,
         trace if _TRACE.fullmatch(trace) else "",
-        ids=(ids[1], int(ids[2])) if ids else None,
+        ids=event_ids(said.get(EVENT_IDS_HEADER, b"").decode("ascii", "replace")),
         signal=signal,
     )
+
+
+def event_ids(said: str) -> tuple[str, int] | None:
+    """(name, first) of the header x-event-ids; None where it is none."""
+    ids = _EVENT_IDS.fullmatch(said)
+    return (ids[1], int(ids[2])) if ids else None
 
 
 def _wrong_signal(kind: int, given: str, topic: str) -> tuple[str, str] | None:

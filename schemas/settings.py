@@ -174,6 +174,11 @@ class Settings(BaseModel):
         SecretStr, Field(description="role driftlock_control: carries what tenants say to workers")
     ] = SecretStr("")
 
+    packer_fuse_events: Annotated[
+        int,
+        Field(ge=0, description="the packer stops when 95 in 100 of so many events are dead letters; 0: never"),
+    ] = 10_000
+
     otlp_endpoint: Annotated[str, Field(description="OTLP endpoint for traces of our own; empty: none")] = ""
 
 

@@ -98,6 +98,7 @@ SIGNAL_HEADER = "otelcol.signal"
 """A collector's own name for it: what a batch holds, so that one topic may have all signals."""
 
 OTLP_CONTENT_TYPE = "application/x-protobuf"
+ATTEMPT_HEADER = "x-attempt"
 DEFAULT_STREAM = "default"
 
 MAX_EVENT_BYTES = 64 * 1024

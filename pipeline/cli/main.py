@@ -21,6 +21,8 @@ _COMMANDS = {
     "worker": "pipeline.cli.worker:worker",
     "packer": "pipeline.cli.packer:packer",
     "generate": "pipeline.cli.generate:generate",
+    "replay": "pipeline.cli.replay:replay",
+    "backfill": "pipeline.cli.backfill:backfill",
 }
 _GROUPS = {
     "sink": {
@@ -65,6 +67,11 @@ _GROUPS = {
     "topics": {"apply": "pipeline.cli.topics:apply", "check": "pipeline.cli.topics:check"},
     "db": {"migrate": "pipeline.cli.db:migrate"},
     "events": {"send": "pipeline.cli.events:send"},
+    "dlq": {
+        "list": "pipeline.cli.dlq:show_all",
+        "show": "pipeline.cli.dlq:show",
+        "redrive": "pipeline.cli.dlq:redrive",
+    },
 }
 _GROUP_HELP = {
     "sink": "Write a topic to PostgreSQL.",
@@ -85,6 +92,7 @@ _GROUP_HELP = {
     "topics": "Kafka topics.",
     "db": "The database schema.",
     "events": "Telemetry events.",
+    "dlq": "Dead letters: what could not become an event.",
 }
 
 # Layers above this one bring their commands by entry points named group.command, so that imports go one way.

@@ -7,6 +7,7 @@ from typing import Literal
 
 from schemas.identity import dead_letter_id
 from schemas.models import DeadLetter
+from schemas.topics import ATTEMPT_HEADER
 
 MAX_BODY_BYTES = 14 << 20
 """Base64 grows by a third, and the topic takes 20 MiB; what is longer is cut here and whole at its place in the source."""
@@ -39,8 +40,11 @@ def dead_letter(origin: Origin, index: int, reason: str, body: bytes, stage: Sta
         body = body[:MAX_BODY_BYTES]
     headers: list[tuple[str, str]] = []
     room = _MAX_TEXT
+    attempt = 1
     for name, value in origin.headers:
         shown = _shown(value) or ""
+        if name.lower() == ATTEMPT_HEADER and shown.isascii() and shown.isdigit() and len(shown) < 7:
+            attempt = max(1, int(shown))
         room -= len(name) + len(shown)
         if room < 0 or len(headers) == _MAX_HEADERS:
             break
@@ -60,6 +64,7 @@ def dead_letter(origin: Origin, index: int, reason: str, body: bytes, stage: Sta
         headers=tuple(headers),
         key=_shown(origin.key),
         body=base64.b64encode(body).decode(),
+        attempt=attempt,
     )
     return f"{origin.topic}/{'/'.join(map(str, place))}".encode(), letter.to_bytes()
 

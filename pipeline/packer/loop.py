@@ -14,6 +14,7 @@ from pipeline.crash import crash_point
 from pipeline.packer import assignment, metrics
 from pipeline.packer.control import Control
 from pipeline.packer.deliveries import Deliveries
+from pipeline.packer.fuse import Fuse, pass_through
 from pipeline.packer.pending import Pending
 from pipeline.packer.reading import Reader
 from pipeline.packer.sources import GROUP, Source, require_same
@@ -86,6 +87,7 @@ class _Packer:
         partitions = kafka.topics(self._client)[BLOCKS.name]
         self._pending = Pending(partitions)
         self._reader = Reader(self._pending, self._control, settings.packer_flush_bytes, self._flush)
+        self._fuse = Fuse(settings.packer_fuse_events)
         self._deliveries = Deliveries(self._producer)
         self._sources: list[Source] = []
         self._watch = Watch(self._client, self._consumer)
@@ -165,6 +167,7 @@ class _Packer:
         """Send what is pending to every partition of blocks, with what it covers; wait while too much is on its way."""
         end = int(self._polled * 1000) - _END_MARGIN_MS
         frames, events = self._pending.frames(tuple(source.range(end) for source in self._sources))
+        pass_through(self._fuse, events, self._pending.rejected, len(self._control.organizations))
         self._deliveries.send(frames, self._pending.letters, self._sources)
         metrics.FLUSHES.inc()
         metrics.EVENTS.inc(events)

@@ -1,5 +1,6 @@
 """What was read and not yet sent: events by stream, and the frames of a flush made of them."""
 
+from collections import Counter
 from functools import lru_cache
 from typing import Any
 
@@ -31,6 +32,7 @@ class Pending:
         self.cost = 0
         self.controls: list[dict[str, Any]] = []
         self.letters: list[tuple[bytes, bytes]] = []
+        self.rejected: Counter[str] = Counter()
         self.traces: dict[tuple[int, int], str] = {}
         self._organizations: dict[str, Streams] = {}
         self._blocks: list[list[tuple[str, str, Flat]]] = [[] for _ in range(partitions)]
@@ -65,6 +67,7 @@ class Pending:
         self.cost = 0
         self.controls.clear()
         self.letters = []
+        self.rejected.clear()
         self.traces.clear()
         for blocks in self._blocks:
             for organization_id, _, _ in blocks:

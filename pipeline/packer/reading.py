@@ -215,5 +215,7 @@ class Reader:
         )
         letter = dead_letter(origin, index, reason, body)
         self.pending.letters.append(letter)
+        known = origin.organization_id or ""
+        self.pending.rejected[known if known in self._control.organizations else ""] += 1
         self.pending.cost += sum(map(len, letter))
         DEAD_LETTERS.labels(kind).inc()

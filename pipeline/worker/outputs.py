@@ -21,7 +21,8 @@ from schemas.models import (
     TokenEvidence,
     WindowMetrics,
 )
-from schemas.topics import ANOMALIES, DEAD_LETTERS, USAGE
+from schemas.records import event_ids
+from schemas.topics import ANOMALIES, DEAD_LETTERS, EVENT_IDS_HEADER, USAGE
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,16 @@ def _episode(partition: Partition, block: Block, update: EpisodeUpdate) -> list[
 def _dead_letters(frame: Frame, failed: Failed) -> list[Output]:
     events = frame.events
     ends = np.cumsum(events.body_length, dtype=np.int64)
+    id_ends = np.cumsum(events.id_length, dtype=np.int64)
     letters = []
     for i in failed.events:
         source = frame.ranges[events.source[i]]
         offset, index = int(events.offset[i]), int(events.index[i])
         body = events.body[int(ends[i]) - int(events.body_length[i]) : int(ends[i])]
+        name = events.ids[int(id_ends[i]) - int(events.id_length[i]) : int(id_ends[i])].decode()
+        headers: tuple[tuple[str, str], ...] = (("x-stream", failed.block.stream),)
+        if event_ids(name) is not None:  # named by our API, not by the producer: the bytes do not hold it
+            headers = (*headers, (EVENT_IDS_HEADER, name))
         letter = DeadLetter(
             id=dead_letter_id(source.topic_id, source.partition, offset, index),
             stage="worker",
@@ -136,7 +142,7 @@ def _dead_letters(frame: Frame, failed: Failed) -> list[Output]:
             index=index,
             received_at=int(events.received_at[i]),
             organization_id=failed.block.organization_id,
-            headers=(("x-stream", failed.block.stream),),
+            headers=headers,
             key=None,
             body=base64.b64encode(body).decode(),
         )

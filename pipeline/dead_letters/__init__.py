@@ -1,0 +1,1 @@
+"""Dead letters found, shown, and sent again. See README.md."""

@@ -1,0 +1,1 @@
+"""The past of `blocks` scored again in a shadow, and compared with what was told. See README.md."""
