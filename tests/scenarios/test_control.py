@@ -86,7 +86,7 @@ def test_what_is_set_holds_in_time_and_after_a_kill() -> None:
         process.kill(worker.child)
         stories.feed(story, 3_000, burst_rate=0.004)
         stories.settle(story)
-        assert truth.prove(story.parts, story.organization_id, story.published).skipped > 0
+        assert stories.prove(story).skipped > 0
         settings = load(story.parts.environ)
         told, _ = truth.emitted(settings)
         unheard, _ = truth.clean(settings, obeying=False)
