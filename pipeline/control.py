@@ -4,8 +4,7 @@ A message that comes twice changes nothing: it has a version (schemas/controls.p
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,9 +16,10 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pipeline import kafka
 from pipeline.crash import crash_point
+from pipeline.database import Connection, connect
 from pipeline.metrics import counter, gauge
 from schemas.controls import KINDS
-from schemas.errors import DatabaseUnreachable, DeliveryFailed, SettingsError
+from schemas.errors import DatabaseUnreachable, DeliveryFailed
 from schemas.settings import Settings
 from schemas.topics import CONTROL
 
@@ -32,7 +32,6 @@ _BATCH = 500
 _TIMEOUT = 30.0
 _LOCK = 7226190274  # any number that no other user of this database's advisory locks takes
 
-Connection = psycopg.Connection[Any]
 _LOG = structlog.get_logger("pipeline.control")
 
 
@@ -45,21 +44,6 @@ class Status:
     def wrong(self) -> str:
         """Nothing, or what is wrong."""
         return self.failing
-
-
-@contextmanager
-def connect(settings: Settings) -> Iterator[Connection]:
-    """A connection as role driftlock_control, in autocommit mode; `DatabaseUnreachable` if there is none."""
-    url = settings.database_url_control.get_secret_value()
-    if not url:
-        raise SettingsError("DATABASE_URL_CONTROL is not set: role driftlock_control")
-    try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="driftlock-control")
-    except psycopg.OperationalError as error:
-        said = " ".join(str(error).split())[:300]
-        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL_CONTROL: {said}") from error
-    with connection:
-        yield connection
 
 
 def carry(connection: Connection, producer: Producer, clock: Callable[[], datetime]) -> int:
@@ -120,7 +104,7 @@ def run(settings: Settings, stop: threading.Event, status: Status, clock: Callab
     producer = kafka.producer(settings, {"enable.gapless.guarantee": False, "message.timeout.ms": 15_000})
     while not stop.is_set():
         try:
-            with connect(settings) as connection:
+            with connect(settings, "control") as connection:
                 connection.execute("LISTEN driftlock_control")
                 while not stop.is_set():
                     if sent := carry(connection, producer, clock):

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import psycopg
 import structlog
 
 from billing.changes import roll_periods
+from pipeline import database
+from pipeline.database import Connection, one_line
 from pipeline.metrics import counter, gauge
-from schemas.errors import DatabaseUnreachable, DriftlockError, SchemaMissing, SettingsError
+from schemas.errors import DatabaseUnreachable, SchemaMissing
 from schemas.settings import Settings
 
 PROGRESS = gauge("driftlock_jobs_progress_timestamp_seconds")
@@ -25,28 +26,17 @@ _MISFIT = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycop
 
 
 @contextmanager
-def connect(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+def connect(settings: Settings) -> Iterator[Connection]:
     """A connection in autocommit mode. `DatabaseUnreachable` or `SchemaMissing`, in one line, also where it fails in use."""
-    url = settings.database_url_jobs.get_secret_value()
-    if not url:
-        raise SettingsError("DATABASE_URL_JOBS is not set: role driftlock_jobs")
     try:
-        with psycopg.connect(
-            url, autocommit=True, connect_timeout=10, application_name="driftlock-jobs", options="-c timezone=UTC"
-        ) as connection:
+        with database.connect(settings, "jobs") as connection:
             yield connection
-    except DriftlockError:
-        raise
     except psycopg.OperationalError as error:
-        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL_JOBS: {_line(error)}") from error
+        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL_JOBS: {one_line(error)}") from error
     except _MISFIT as error:
         raise SchemaMissing(
-            f"the database's schema does not fit this release ({_line(error)}): run `driftlock db migrate`"
+            f"the database's schema does not fit this release ({one_line(error)}): run `driftlock db migrate`"
         ) from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 def present(given: datetime | None = None) -> datetime:

@@ -2,8 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,9 +19,10 @@ from billing.meter_hours import backoff
 from billing.stripe_prices import EVENT_NAME
 from pipeline import telemetry
 from pipeline.crash import crash_point
+from pipeline.database import connect
 from pipeline.logs import usage_logs
 from pipeline.metrics import counter, gauge
-from schemas.errors import DatabaseUnreachable, DriftlockError, SettingsError
+from schemas.errors import DriftlockError, SettingsError
 from schemas.settings import Settings
 
 HOURS = counter("driftlock_meter_hours_total")
@@ -63,21 +63,6 @@ def connect_stripe(settings: Settings) -> gateway.Connection:
 def find_meter(stripe: gateway.Connection) -> gateway.Meter:
     """Our meter; `StripeRefused` says which command makes it."""
     return gateway.find_meter(stripe, EVENT_NAME)
-
-
-@contextmanager
-def connect_database(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    """A connection as role driftlock_meter, in autocommit mode; `DatabaseUnreachable` if there is none."""
-    url = settings.database_url_meter.get_secret_value()
-    if not url:
-        raise SettingsError("DATABASE_URL_METER is not set: role driftlock_meter")
-    try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="driftlock-meter")
-    except psycopg.OperationalError as error:
-        said = str(error).strip().splitlines()[-1]
-        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL_METER: {said}") from error
-    with connection:
-        yield connection
 
 
 def send_pass(
@@ -141,7 +126,7 @@ def run_reconcile(
         now = present()
         full = counted is None or now - counted >= timedelta(days=1)
         try:
-            with connect_database(settings) as connection:
+            with connect(settings, "meter") as connection:
                 logs = usage_logs(settings) if kafka else None
                 reconcile_pass(connection, stripe, find_meter(stripe), now, span=span, kafka=logs, full=full)
             counted = now if full else counted
@@ -158,12 +143,12 @@ def run(
 ) -> None:
     """Pass after pass until `stop` is set. PostgreSQL or Stripe being down is waited out; wrong settings are raised."""
     stripe = connect_stripe(settings)
-    with connect_database(settings):
+    with connect(settings, "meter"):
         log.info("meter sender starts", livemode=stripe.livemode)
     failures = 0
     while not stop.is_set():
         try:
-            with connect_database(settings) as connection:
+            with connect(settings, "meter") as connection:
                 meter = find_meter(stripe)
                 while not stop.is_set():
                     down = _turn(connection, stripe, meter, status, clock, rng)

@@ -2,8 +2,6 @@
 
 import random
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +16,8 @@ from billing.meter_hours import backoff
 from billing.resync import Resynced, resync
 from pipeline import metrics
 from pipeline.crash import crash_point
-from schemas.errors import DatabaseUnreachable, DriftlockError, SettingsError
+from pipeline.database import connect
+from schemas.errors import DriftlockError, SettingsError
 from schemas.settings import Settings
 
 APPLIED = metrics.counter("driftlock_webhook_events_total")
@@ -50,21 +49,6 @@ class Status:
     def wrong(self) -> str:
         """Nothing, or what is wrong."""
         return self.failing
-
-
-@contextmanager
-def connect_database(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    """A connection as role driftlock_webhook, in autocommit mode; `DatabaseUnreachable` if there is none."""
-    url = settings.database_url_webhook.get_secret_value()
-    if not url:
-        raise SettingsError("DATABASE_URL_WEBHOOK is not set: role driftlock_webhook")
-    try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="driftlock-webhooks")
-    except psycopg.OperationalError as error:
-        said = str(error).strip().splitlines()[-1]
-        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL_WEBHOOK: {said}") from error
-    with connection:
-        yield connection
 
 
 def make_applier(
@@ -124,13 +108,13 @@ def run(
     rng: random.Random,
 ) -> None:
     """Pass after pass until `stop` is set. PostgreSQL or Stripe being down is waited out; wrong settings are raised."""
-    with connect_database(settings) as connection:
+    with connect(settings, "webhook") as connection:
         make_applier(connection, stripe, clock, rng)
         log.info("webhook applier starts", livemode=stripe.livemode)
     failures = 0
     while not stop.is_set():
         try:
-            with connect_database(settings) as connection:
+            with connect(settings, "webhook") as connection:
                 given = make_applier(connection, stripe, clock, rng)
                 while not stop.is_set():
                     down = _turn(given, status)

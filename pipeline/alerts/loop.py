@@ -2,9 +2,8 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,9 +15,10 @@ from pipeline.alerts import deliveries, sealed, spread
 from pipeline.alerts.deliveries import Senders, Waiting
 from pipeline.alerts.delivery import Backlog, Mailing, backlog, deliver_due, mailing
 from pipeline.alerts.outgoing import Outbound
+from pipeline.database import connect
 from pipeline.metrics import counter, gauge
 from pipeline.topics import require_no_live_key
-from schemas.errors import DatabaseUnreachable, SettingsError
+from schemas.errors import DatabaseUnreachable
 from schemas.settings import Settings
 
 MAILS = counter("driftlock_alerts_mails_total")
@@ -46,21 +46,6 @@ class Status:
     def wrong(self) -> str:
         """Nothing, or what is wrong."""
         return "; ".join(sorted({said for said in self.failing.values() if said}))
-
-
-@contextmanager
-def connect(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    """A connection as role driftlock_alerts; `DatabaseUnreachable` if there is none."""
-    url = settings.database_url_alerts.get_secret_value()
-    if not url:
-        raise SettingsError("DATABASE_URL_ALERTS is not set: role driftlock_alerts")
-    try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="driftlock-alerts")
-    except psycopg.OperationalError as error:
-        said = " ".join(str(error).split())[:300]
-        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL_ALERTS: {said}") from error
-    with connection:
-        yield connection
 
 
 def senders(settings: Settings, to: Mailing | None) -> Senders:
@@ -119,7 +104,7 @@ def run(settings: Settings, stop: threading.Event, status: Status, clock: Clock,
     """Pass after pass until `stop` is set. PostgreSQL, mail server or endpoints being down is waited out."""
     to = mails(settings)
     every = [senders(settings, mails(settings) if to else None) for _ in range(SENDERS)]  # a connection to mails each
-    with connect(settings):
+    with connect(settings, "alerts"):
         _LOG.info("sender of alerts starts", mails=to is not None)
     status.failing.clear()
     with ThreadPoolExecutor(SENDERS + 1) as pool:
@@ -146,7 +131,7 @@ def _again(
     status.failing[name] = "no pass yet"
     while not stop.is_set():
         try:
-            with connect(settings) as connection:
+            with connect(settings, "alerts") as connection:
                 while not stop.is_set():
                     step(connection)
                     status.failing[name] = ""

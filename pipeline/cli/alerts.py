@@ -7,6 +7,7 @@ import sys
 import threading
 
 from pipeline import telemetry
+from pipeline.database import connect
 from schemas.settings import load
 
 
@@ -28,7 +29,7 @@ def run(*, once: bool = False) -> int:
     if once:
         to = loop.mails(settings)
         by = loop.senders(settings, to)
-        with loop.connect(settings) as connection:
+        with connect(settings, "alerts") as connection:
             left = loop.mail_pass(connection, to, present, rng) if to else Backlog(0, None, 0)
             there = loop.endpoint_pass(connection, by, present, rng)
         pending, dead = left.waiting + there.pending, left.dead + there.dead

@@ -6,6 +6,7 @@ import sys
 import threading
 
 from pipeline import telemetry
+from pipeline.database import connect
 from schemas.settings import load
 
 
@@ -24,7 +25,7 @@ def run(*, again: bool = False) -> int:
     settings = load(os.environ)
     telemetry.configure(settings, "control")
     if again:
-        with control.connect(settings) as connection:
+        with connect(settings, "control") as connection:
             sys.stdout.write(f"to be sent again: {control.again(connection)}\n")
         return 0
     stop = threading.Event()

@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime
 
 from pipeline import telemetry
+from pipeline.database import connect
 from schemas.errors import SettingsError
 from schemas.settings import load
 
@@ -46,7 +47,7 @@ def run(*, once: bool = False, at: datetime | None = None) -> int:
     def clock() -> datetime:
         return given or meter.present()
 
-    with meter.connect_database(settings) as connection:
+    with connect(settings, "meter") as connection:
         report = meter.send_pass(connection, stripe, meter.find_meter(stripe), clock, random.SystemRandom())
         waiting, _ = billing.meter.waiting(connection, clock())
     sys.stdout.write(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipeline import telemetry
+from pipeline.database import connect
 from schemas.errors import SettingsError
 from schemas.settings import load
 
@@ -57,7 +58,7 @@ def reconcile(
         meter.run_reconcile(settings, stripe, stop, timedelta(minutes=every), timedelta(hours=hours), kafka=kafka)
         return 0
     now = meter.present() if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
-    with meter.connect_database(settings) as connection:
+    with connect(settings, "meter") as connection:
         found = differences.compare(
             connection,
             stripe,

@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 from pipeline import logs
+from pipeline.database import connect
 from schemas.settings import load
 
 
@@ -21,12 +22,11 @@ def restored(*, by: str = "") -> None:
         Who says so, for the audit trail; by default this login.
     """
     from billing import restore
-    from pipeline.cli.stripe import connect_owner
     from pipeline.meter import present
 
     settings = load(os.environ)
     ends = {partition: log.high for partition, log in logs.usage_logs(settings).items()}
-    with connect_owner(settings) as connection:
+    with connect(settings, None) as connection:
         epoch = restore.lock_sender(connection, ends, by or getpass.getuser(), present())
     sys.stdout.write(
         f"the sender is locked, epoch {epoch}: start `driftlock sink usage`, then run `driftlock billing unlock`\n"
@@ -47,12 +47,11 @@ def unlock(*, accept: bool = False, by: str = "", at: datetime | None = None) ->
     """
     from billing import restore
     from pipeline import meter
-    from pipeline.cli.stripe import connect_owner
 
     settings = load(os.environ)
     stripe = meter.connect_stripe(settings)
     now = meter.present() if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
-    with connect_owner(settings) as connection:
+    with connect(settings, None) as connection:
         done = restore.unlock_sender(
             connection,
             stripe,

@@ -2,15 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import psycopg
-
-from schemas.errors import DatabaseUnreachable, SettingsError
-from schemas.settings import Settings, load
+from pipeline.database import connect
+from schemas.settings import load
 
 
 def sync_prices(*, dry_run: bool = False) -> int:
@@ -36,7 +31,7 @@ def sync_prices(*, dry_run: bool = False) -> int:
             sys.stdout.write(f"{difference.said}: {does}\n")
         sys.stdout.write(f"{len(found)} differences\n")
         return 1 if found else 0
-    with connect_owner(settings) as connection:
+    with connect(settings, None) as connection:
         meter = stripe_prices.sync_meter(stripe)
         sys.stdout.write(f"meter {meter.event_name}: {meter.id}\n")
         for plan in plans():
@@ -45,21 +40,6 @@ def sync_prices(*, dry_run: bool = False) -> int:
             for price in prices:
                 sys.stdout.write(f"price {price.lookup_key}: {price.id}\n")
     return 0
-
-
-@contextmanager
-def connect_owner(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
-    """A connection as the owner of the schema, in autocommit mode."""
-    url = settings.database_url.get_secret_value()
-    if not url:
-        raise SettingsError("DATABASE_URL is not set: the owner of the schema")
-    try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
-    except psycopg.OperationalError as error:
-        said = str(error).strip().splitlines()[-1]
-        raise DatabaseUnreachable(f"PostgreSQL does not answer at DATABASE_URL: {said}") from error
-    with connection:
-        yield connection
 
 
 def read_back(*, hours: int = 48, at: datetime | None = None) -> int:
@@ -81,7 +61,7 @@ def read_back(*, hours: int = 48, at: datetime | None = None) -> int:
     stripe = meter.connect_stripe(settings)
     now = meter.present() if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
     until = now.replace(minute=0, second=0, microsecond=0)
-    with meter.connect_database(settings) as connection:
+    with connect(settings, "meter") as connection:
         found = reconcile(connection, stripe, meter.find_meter(stripe), until - timedelta(hours=hours), until)
     for hour in found.hours:
         sent = "-" if hour.sent is None else hour.sent

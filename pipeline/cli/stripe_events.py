@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Literal
 
 from pipeline import telemetry
+from pipeline.database import connect
 from schemas.settings import load
 
 State = Literal["stored", "applied", "ignored", "dead"]
@@ -23,9 +24,8 @@ def show(*, state: tuple[State, ...] = ("stored", "dead"), limit: int = 100) -> 
         At most so many.
     """
     from billing import events
-    from pipeline import webhooks
 
-    with webhooks.connect_database(load(os.environ)) as connection:
+    with connect(load(os.environ), "webhook") as connection:
         found = events.listed(connection, state, limit)
         waiting, _, dead = events.waiting(connection)
     for event in found:
@@ -46,9 +46,9 @@ def retry(*event: str) -> int:
         Ids, as the list shows them.
     """
     from billing import alarms, events
-    from pipeline import meter, webhooks
+    from pipeline import meter
 
-    with webhooks.connect_database(load(os.environ)) as connection, connection.transaction():
+    with connect(load(os.environ), "webhook") as connection, connection.transaction():
         done = events.retry(connection, event)
         for one in done:
             alarms.clear(connection, "event_dead", one, meter.present())
@@ -71,7 +71,7 @@ def resync(*, days: int = 30) -> int:
     settings = load(os.environ)
     stripe = meter.connect_stripe(settings)
     telemetry.configure(settings, "webhooks")
-    with webhooks.connect_database(settings) as connection:
+    with connect(settings, "webhook") as connection:
         given = webhooks.make_applier(connection, stripe, meter.present, random.SystemRandom())
         found = webhooks.resync_now(given, timedelta(days=days))
         webhooks.apply_due(given)

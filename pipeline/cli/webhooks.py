@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime
 
 from pipeline import telemetry
+from pipeline.database import connect
 from schemas.errors import SettingsError
 from schemas.settings import load
 
@@ -45,7 +46,7 @@ def run(*, once: bool = False, at: datetime | None = None) -> int:
     def clock() -> datetime:
         return given_at or meter.present()
 
-    with webhooks.connect_database(settings) as connection:
+    with connect(settings, "webhook") as connection:
         given = webhooks.make_applier(connection, stripe, clock, random.SystemRandom())
         applier.tick(given)
         webhooks.apply_due(given)

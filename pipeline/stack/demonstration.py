@@ -11,6 +11,7 @@ import psycopg
 from billing import stripe_gateway
 from billing.reconcile import Reconciliation, reconcile
 from pipeline import meter
+from pipeline.database import connect
 from pipeline.embedded import process
 from pipeline.stack import account, processes
 from pipeline.stack.account import Account
@@ -61,7 +62,7 @@ def send_to_stripe(parts: Components, seeded: Seeded, at: datetime) -> Bill:
     """One pass of the sender at `at`, with Stripe's clock there too, then what both sides say."""
     settings = load(parts.environ)
     move_stripes_clock(parts, at)
-    with meter.connect_database(settings) as connection:
+    with connect(settings, "meter") as connection:
         meter.send_pass(connection, seeded.stripe, seeded.meter, lambda: at, random.SystemRandom())
         until = at.replace(minute=0, second=0, microsecond=0)
         reconciled = reconcile(connection, seeded.stripe, seeded.meter, until - timedelta(hours=24), until)
