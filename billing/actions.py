@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from billing import chain
 from billing.chain import Fault, Head, Link
 from billing.periods import milliseconds
+from schemas.errors import BillingRefused
 
 Connection = psycopg.Connection[Any]
 State = Mapping[str, Any]
@@ -57,10 +58,11 @@ def record(
     """Append an action to an organization's chain; its number. Call it in the transaction that does what it records.
 
     `action` is object and verb, as `cap.set`. Locks the chain's head until the transaction ends: where the ledger's head
-    (`ledger.lock`) is locked too, that comes first. `ValueError` where a state holds what JSON would not give back.
+    (`ledger.lock`) is locked too, that comes first. `BillingRefused` where nobody is named, `ValueError` where a state
+    holds what JSON would not give back.
     """
-    if not actor or not action:
-        raise ValueError("an action needs who did it and what")
+    if not actor.strip() or not action:
+        raise BillingRefused("who does this must be named: the audit trail keeps it")
     for name, state in (("before", before), ("after", after)):
         _require_plain(state, name)
     for text in (actor, action):

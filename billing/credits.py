@@ -122,6 +122,8 @@ class _Work:
 
     def take_back(self, usage_id: UUID, units: int | None, name: str, limit_percent: int | None = None) -> TakenBack:
         """Take `units` of a record back, or all that are billable, under the id that `name` gives."""
+        if not self.reason.strip():
+            raise BillingRefused(f"a {self.kind} says why: the ledger keeps it")
         heads = ledger.lock(self.connection, [self.organization_id])
         entry_id = uuid5(_CREDITS, f"{self.organization_id}/{name}")
         if ledger.of_usage(self.connection, self.organization_id, entry_id):

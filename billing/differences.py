@@ -69,11 +69,15 @@ def compare(
                 (*(f for hour in hours.hours if (f := _unsent(hour))), *map(_still_unsent, older)),
             ),
             Compared("R4", len(hours.hours), tuple(f for hour in hours.hours if (f := _not_at_stripe(hour)))),
-            invariants.upcoming_lines(connection, stripe, now),
+            _both(invariants.upcoming_lines(connection, stripe, now), invariants.closed_lines(connection, stripe, now)),
             invariants.evidence(connection, since, now),
         ),
         hours,
     )
+
+
+def _both(one: Compared, other: Compared) -> Compared:
+    return Compared(one.check, one.places + other.places, one.findings + other.findings)
 
 
 def _read_twice(

@@ -6,7 +6,7 @@
 | R2 | the ledger's entries; the rollup | each period that is open, or closed since three days; all with `full` |
 | R3 | the rollup's hours; what was sent of them | each hour that is over; older ones that wait |
 | R4 | what was sent; Stripe's event summaries | the same hours, read twice where they differ |
-| R5 | our price of what was sent; Stripe's upcoming line | each live metered subscription |
+| R5 | our price of what was sent; Stripe's line | the upcoming invoice of each live metered subscription; that of a period closed since three days |
 | R6 | billable units; their anomalies with the evidence's place | entries of the last days |
 """
 
@@ -183,6 +183,46 @@ def upcoming_lines(connection: Connection, stripe: gateway.Connection, now: date
         if ours != theirs:
             findings.append(Finding("R5", f"{subscription} overage in cents", ours, theirs, organization_id))
     return Compared("R5", len(asked), tuple(findings))
+
+
+_CLOSED = """
+SELECT i.organization_id, i.id, p.plan, p.plan_version, p.starts_at,
+    (SELECT array_agg(s.id) FROM stripe_prices s
+        WHERE s.plan = p.plan AND s.plan_version = p.plan_version AND s.part = 'overage'),
+    coalesce((SELECT sum(h.sent_units) FROM meter_hours h WHERE h.organization_id = i.organization_id
+        AND h.customer_id = i.customer_id AND h.hour >= p.starts_at AND h.hour < p.ends_at), 0)::bigint
+FROM invoices_mirror i
+JOIN billing_periods p ON p.organization_id = i.organization_id AND p.subscription_id = i.subscription_id
+    AND p.starts_at = i.period_start AND p.ends_at = i.period_end
+WHERE i.status IN ('draft', 'open', 'paid') AND i.billing_reason IN ('subscription_cycle', 'subscription_update')
+    AND i.period_end > %(since)s AND i.period_end <= %(now)s
+ORDER BY i.id
+"""
+
+
+def closed_lines(connection: Connection, stripe: gateway.Connection, now: datetime) -> Compared:
+    """R5 of the invoices of periods that closed in the last three days: usage that comes after one is final is not on it.
+
+    Nor is a credit that lowers an hour of it: both are a line, or a credit note, by hand. Raises the gateway's errors.
+    """
+    rows = connection.execute(_CLOSED, {"since": now - STILL_OPEN, "now": now}).fetchall()
+    agreed = terms.load(connection, {row[0] for row in rows})
+    findings = []
+    for organization_id, invoice, plan, version, start, prices, units in rows:
+        rates = terms.terms(
+            of_version(connection, plan, version),
+            agreed.get(organization_id, terms.NOTHING),
+            milliseconds(start),
+            milliseconds(now),
+        )
+        try:
+            lines = gateway.invoice_lines(stripe, invoice)
+        except gateway.StripeRefused:
+            continue  # a draft that was deleted since it was last fetched
+        ours, theirs = overage_cents(rates, units), sum(line.amount for line in lines if line.price in (prices or ()))
+        if ours != theirs:
+            findings.append(Finding("R5", f"{invoice} overage in cents", ours, theirs, organization_id))
+    return Compared("R5", len(rows), tuple(findings))
 
 
 _EVIDENCE = """

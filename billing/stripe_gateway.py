@@ -92,7 +92,7 @@ class ShownPrice:
 
 @dataclass(frozen=True)
 class PreviewLine:
-    """A line of the next invoice. `amount` in whole cents."""
+    """A line of an invoice. `amount` in whole cents."""
 
     price: str
     quantity: int
@@ -340,15 +340,24 @@ def read_hours(at: Connection, meter: Meter, customer: str, start: int, end: int
 def preview_invoice(at: Connection, subscription_id: str) -> tuple[PreviewLine, ...]:
     """The lines of a subscription's next invoice as they stand."""
     with named():
-        preview = at.client.v1.invoices.create_preview({"subscription": subscription_id})
-        return tuple(
-            PreviewLine(
-                str(line.pricing.price_details.price) if line.pricing and line.pricing.price_details else "",
-                line.quantity or 0,
-                line.amount,
-            )
-            for line in preview.lines.auto_paging_iter()
+        return _lines(at.client.v1.invoices.create_preview({"subscription": subscription_id}))
+
+
+def invoice_lines(at: Connection, invoice_id: str) -> tuple[PreviewLine, ...]:
+    """The lines of an invoice; of a draft as they stand."""
+    with named():
+        return _lines(at.client.v1.invoices.retrieve(invoice_id))
+
+
+def _lines(of: stripe.Invoice) -> tuple[PreviewLine, ...]:
+    return tuple(
+        PreviewLine(
+            str(line.pricing.price_details.price) if line.pricing and line.pricing.price_details else "",
+            line.quantity or 0,
+            line.amount,
         )
+        for line in of.lines.auto_paging_iter()
+    )
 
 
 # Webhooks --------------------------------------------------------------------------------------------------------------

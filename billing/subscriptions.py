@@ -110,7 +110,7 @@ def _follow(
     now: datetime,
 ) -> None:
     """Make our periods those of Stripe, from `began` on. `PlanChanged` where usage of a later period stands against it."""
-    _drop_unused(connection, organization_id, began)
+    _drop_unused(connection, organization_id, began, of, plan)
     changes.start_period(
         connection,
         organization_id,
@@ -138,16 +138,25 @@ def _follow(
         raise PlanChanged(f"subscription {of.id}: Stripe's period is {began} to {_at(of.period_end)}, ours {shown}")
 
 
-def _drop_unused(connection: Connection, organization_id: UUID, began: datetime) -> None:
-    """Remove later periods that the calendar made meanwhile, as far as nothing was used in them: it makes them again.
+def _drop_unused(
+    connection: Connection, organization_id: UUID, began: datetime, of: Subscription, plan: tuple[str, int]
+) -> None:
+    """Where a period is to begin at `began`: remove the later ones that the calendar made of the plan before meanwhile.
 
-    Of another plan, or of this subscription before an upgrade moved its anchor.
+    As far as nothing was used in them: the calendar makes them again. Where the period is there already nothing is removed:
+    what follows it may be of the subscription after this one.
     """
+    known = booking.load(connection, [organization_id]).get(organization_id, [])
+    present = next((p for p in known if p.starts_at <= milliseconds(began) < p.ends_at), None)
+    wanted = (*plan, of.id, min(_at(of.anchor), began))
+    was = None if present is None else present.subscription_id
+    if present is not None and (present.plan, present.plan_version, was, present.anchor) == wanted:
+        return
     connection.execute(
         "DELETE FROM billing_periods p WHERE organization_id = %s AND starts_at > %s"
-        " AND NOT EXISTS (SELECT FROM usage_counters u"
+        " AND subscription_id IS NOT DISTINCT FROM %s AND NOT EXISTS (SELECT FROM usage_counters u"
         " WHERE u.organization_id = p.organization_id AND u.period_start >= p.starts_at)",
-        (organization_id, began),
+        (organization_id, began, was),
     )
 
 

@@ -106,6 +106,7 @@ def _of_the_applier(at: gateway.Connection, customer: str, subscription_id: str)
     objects.read_subscription(at, subscription_id)
     (invoice, *_) = objects.list_invoices(at, customer, 1)
     objects.read_invoice(at, invoice.id)
+    assert gateway.invoice_lines(at, invoice.id) != ()
     orders.hold_invoice(at, invoice.id, hold=True)
     with contextlib.suppress(gateway.StripeRefused):  # it is a draft
         orders.credit_note(at, invoice.id, 1, "false positive", "key")

@@ -178,3 +178,13 @@ def test_only_a_usage_record_is_taken_back_never_an_entry_that_moved_or_took_bac
         assert waive(books.jobs, o, entry_id, by="op", reason="r", at=LATER).outcome == "not_billed"
     assert waive(books.jobs, o, usage_id, by="op", reason="r", at=LATER).units == 1
     assert waive(books.jobs, o, usage_id, by="op", reason="r", at=LATER).outcome == "known"
+
+
+def test_who_takes_back_is_named_and_says_why(books: Books) -> None:
+    o = books.subscribed()
+    (usage_id,) = singles(books, o, 1)
+    with pytest.raises(BillingRefused, match="must be named"):
+        waive(books.jobs, o, usage_id, by=" ", reason="r", at=LATER)
+    with pytest.raises(BillingRefused, match="says why"):
+        correct(books.jobs, o, usage_id, 1, reference="a", by="op", reason="", at=LATER)
+    assert preview(books.jobs, o, LATER).units.net == 1

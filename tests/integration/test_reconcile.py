@@ -189,6 +189,23 @@ def test_a_ringing_difference_holds_a_draft_that_was_there_before(world: StripeW
     assert world.rows("SELECT held_at FROM invoices_mirror WHERE id = %s", draft["id"]) == [(world.now,)]
 
 
+def test_r5_sees_usage_that_came_after_its_periods_invoice_was_final(world: StripeWorld) -> None:
+    world.book(50_000)
+    ends = world.rows("SELECT period_end FROM subscriptions")[0][0]
+    draft = to_the_draft(world)
+    send(world)
+    assert ("R5" in differing(compare(world)), draft["status"]) == (False, "draft")
+    world.pass_time(2 * HOUR)
+    world.settle()
+    assert draft["status"] == "paid"
+    world.book(2_000, ends - 2 * HOUR)  # within the 48 hours: of the period whose invoice is paid
+    send(world)
+    found = [one for one in compare(world).findings if one.check == "R5"]
+    assert [(one.subject, one.ours, one.theirs) for one in found] == [(f"{draft['id']} overage in cents", 202, 2)]
+    world.pass_time(71 * HOUR)
+    assert "R5" not in differing(compare(world))  # it rang for three days; then it is of the past
+
+
 def test_r3_sees_a_total_that_is_not_at_stripe_however_old_its_hour_is(world: StripeWorld) -> None:
     world.pass_time(5 * DAY)
     world.fake.form("POST", f"/v1/billing/meters/{world.meter.id}/deactivate")

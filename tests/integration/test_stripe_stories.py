@@ -192,6 +192,25 @@ def test_news_of_an_upgrade_that_comes_after_the_calendar_made_the_next_period(w
     assert world.rows("SELECT state FROM stripe_events WHERE state NOT IN ('applied', 'ignored')") == []
 
 
+def test_old_news_of_a_subscription_that_is_over_leaves_the_next_ones_periods_alone(world: StripeWorld) -> None:
+    world.check_out("standard")
+    world.settle()
+    world.pass_time(3 * DAY)
+    (first,) = world.fake.box.all("subscription")
+    world.fake.form("DELETE", f"/v1/subscriptions/{first['id']}")
+    world.settle()
+    world.pass_time(DAY)
+    world.check_out("growth")
+    world.settle()
+    periods = world.rows("SELECT starts_at, ends_at, plan FROM billing_periods ORDER BY starts_at")
+    assert [plan for *_, plan in periods] == ["developer", "standard", "developer", "growth"]
+    again = next(e for e in world.fake.box.events if e["type"] == "customer.subscription.deleted")
+    world.deliver([{**again, "id": "evt_again"}])
+    assert [done.became for done in world.apply()] == ["applied"]
+    assert resync(world.given(), START).failed == ()
+    assert world.rows("SELECT starts_at, ends_at, plan FROM billing_periods ORDER BY starts_at") == periods
+
+
 def test_a_downgrade_waits_for_the_periods_end(world: StripeWorld) -> None:
     world.check_out("growth")
     world.settle()

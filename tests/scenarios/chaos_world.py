@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import psycopg
+from confluent_kafka import TopicPartition
 
 from billing import accounts, agreements, stripe_prices, webhooks
 from billing import stripe_gateway as gateway
@@ -24,7 +25,6 @@ from pipeline.embedded import process
 from pipeline.embedded.process import Child
 from pipeline.embedded.stripe_fake.sandbox import Sandbox
 from pipeline.embedded.stripe_fake.server import running as serving
-from pipeline.logs import usage_logs
 from pipeline.stack import processes
 from pipeline.stack.processes import Program
 from schemas.models import OrganizationControl
@@ -156,7 +156,12 @@ def produce(given: World, batch: list[Message]) -> None:
 
 def said(given: World) -> int:
     """Records on the topic usage, the worker's too."""
-    return sum(log.high for log in usage_logs(given.stack.settings).values())
+    reader = kafka.consumer(given.stack.settings, "driftlock-chaos")
+    try:
+        partitions = reader.list_topics(USAGE.name, timeout=30).topics[USAGE.name].partitions
+        return sum(reader.get_watermark_offsets(TopicPartition(USAGE.name, p), timeout=30)[1] for p in partitions)
+    finally:
+        reader.close()
 
 
 def environ(given: World) -> dict[str, str]:
