@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import orjson
+from pydantic import BaseModel
 
 from schemas import models, notices, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
-_MESSAGES: tuple[type[models.Message], ...] = (
+_MESSAGES: tuple[type[BaseModel], ...] = (
+    models.Event,
     models.Anomaly,
     models.AnomalyUsage,
     models.ScoredUsage,
