@@ -150,7 +150,12 @@ class Settings(BaseModel):
         int, Field(ge=1, le=10_000, description="bound on expected false episodes a day and stream")
     ] = 10
 
-    otlp_endpoint: Annotated[str, Field(description="OTLP endpoint for traces of our own; empty: none")] = ""
+    otlp_endpoint: Annotated[
+        str,
+        Field(
+            description="collector (OTLP over HTTP, http://host:4318) for traces of our own, followed where a sender's traceparent says sampled; empty: none"
+        ),
+    ] = ""
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
