@@ -15,12 +15,10 @@ from typing import Any
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from pipeline import tracing
 from schemas.settings import Settings
 
 Checks = Mapping[str, Callable[[], str]]
@@ -91,22 +89,10 @@ def configure_logging(settings: Settings, process: str) -> None:
     structlog.contextvars.bind_contextvars(process=process, environment=settings.environment)
 
 
-def configure_tracing(settings: Settings, process: str) -> None:
-    """Make spans with ids that logs show; statements to PostgreSQL are spans of their own."""
-    trace.set_tracer_provider(
-        TracerProvider(
-            resource=Resource.create(
-                {"service.name": f"driftlock-{process}", "deployment.environment": settings.environment}
-            )
-        )
-    )
-    PsycopgInstrumentor().instrument(skip_dep_check=True)
-
-
 def configure(settings: Settings, process: str) -> None:
     """Logging and tracing of a process."""
     configure_logging(settings, process)
-    configure_tracing(settings, process)
+    tracing.configure(settings, process)
 
 
 def serve(settings: Settings, checks: Checks) -> int:

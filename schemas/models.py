@@ -176,6 +176,23 @@ class DeadLetter(Message):
     attempt: int = 1
 
 
+class Event(BaseModel):
+    """An event as a producer writes it in JSON: an object, in which two members are ours; both stay in it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    stream: Annotated[
+        str | None,
+        Field(min_length=1, max_length=128, description="the stream it belongs to; 128 bytes, no control characters"),
+    ] = None
+    event_id: Annotated[
+        Annotated[str, Field(min_length=1, max_length=128)]
+        | Annotated[int, Field(ge=-(1 << 63), le=(1 << 64) - 1)]
+        | None,
+        Field(description="names the event within its stream: a repeat is dropped within the stream's last 4,096 ids"),
+    ] = None
+
+
 class OrganizationControl(Message):
     """An organization is known (or no longer): control message with the key `organization/<id>`."""
 

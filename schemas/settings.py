@@ -179,7 +179,12 @@ class Settings(BaseModel):
         Field(ge=0, description="the packer stops when 95 in 100 of so many events are dead letters; 0: never"),
     ] = 10_000
 
-    otlp_endpoint: Annotated[str, Field(description="OTLP endpoint for traces of our own; empty: none")] = ""
+    otlp_endpoint: Annotated[
+        str,
+        Field(
+            description="collector (OTLP over HTTP, http://host:4318) for traces of our own, followed where a sender's traceparent says sampled; empty: none"
+        ),
+    ] = ""
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)

@@ -8,14 +8,15 @@ sends one after the other stays in order.
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import orjson
 from confluent_kafka import KafkaException, Producer
+from opentelemetry.trace import SpanKind
 
-from pipeline import kafka
+from pipeline import kafka, tracing
 from pipeline.api.problems import Answered
 from schemas import records
 from schemas.identity import named_event_id, request_name
@@ -199,12 +200,16 @@ class Intake:
 
         self.waiting += batch.size
         try:
-            for first, value, content_type in batch.runs:
-                self._produce(batch, organization_id, first, value, content_type, delivered)
-            try:
-                reason = await asyncio.wait_for(asyncio.shield(done), timeout_s)
-            except TimeoutError:
-                reason = "no answer in time"
+            with tracing.following(
+                "publish", [batch.trace], SpanKind.PRODUCER, attributes={"topic": batch.topic}
+            ) as spans:
+                traced = replace(batch, trace=tracing.carried(spans, batch.trace) or "")
+                for first, value, content_type in batch.runs:
+                    self._produce(traced, organization_id, first, value, content_type, delivered)
+                try:
+                    reason = await asyncio.wait_for(asyncio.shield(done), timeout_s)
+                except TimeoutError:
+                    reason = "no answer in time"
         finally:
             self.waiting -= batch.size
         if reason:

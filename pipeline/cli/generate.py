@@ -5,12 +5,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import orjson
+from pydantic import BaseModel
 
 from schemas import controls, metrics, models, notices, outbound, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
-_MESSAGES: tuple[type[models.Message], ...] = (
+_MESSAGES: tuple[type[BaseModel], ...] = (
+    models.Event,
     models.Anomaly,
     models.AnomalyUsage,
     models.ScoredUsage,

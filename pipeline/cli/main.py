@@ -64,7 +64,11 @@ _GROUPS = {
     },
     "stripe events": {"list": "pipeline.cli.stripe_events:show", "retry": "pipeline.cli.stripe_events:retry"},
     "api": {"run": "pipeline.cli.api:run"},
-    "topics": {"apply": "pipeline.cli.topics:apply", "check": "pipeline.cli.topics:check"},
+    "topics": {
+        "apply": "pipeline.cli.topics:apply",
+        "check": "pipeline.cli.topics:check",
+        "grant": "pipeline.cli.topics:grant",
+    },
     "db": {"migrate": "pipeline.cli.db:migrate"},
     "events": {"send": "pipeline.cli.events:send"},
     "dlq": {

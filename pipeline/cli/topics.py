@@ -1,10 +1,10 @@
-"""`driftlock topics apply` and `driftlock topics check`: Kafka's topics as the list says."""
+"""`driftlock topics apply|check|grant`: Kafka's topics as the list says, and who may write an organization's own."""
 
 import os
 import sys
 from collections.abc import Sequence
 
-from pipeline import topics
+from pipeline import access, topics
 from schemas.settings import load
 
 
@@ -32,3 +32,17 @@ def check(*, create_time: Sequence[str] = ()) -> None:
     """
     topics.check(load(os.environ), tuple(create_time))
     sys.stdout.write("all topics are as the list says\n")
+
+
+def grant(organization: str, principal: str) -> None:
+    """Let a Kafka user write an organization's own source topic, which is made if it is missing, and nothing else.
+
+    Parameters
+    ----------
+    organization
+        Id (UUID) of the organization.
+    principal
+        The user as Kafka names it: User:<name>.
+    """
+    name = access.grant(load(os.environ), organization, principal)
+    sys.stdout.write(f"{principal} may write {name}\n")

@@ -26,7 +26,7 @@ LOG4J = components.HERE / "log4j2.properties"
 
 @dataclass
 class Kafka:
-    """One Kafka node. The same ports and data through every stop, kill and start."""
+    """One Kafka node. The same ports and data through every stop, kill and start. `extra` are properties over ours."""
 
     data_dir: Path
     port: int
@@ -36,6 +36,7 @@ class Kafka:
     name: str = "kafka"
     durable: bool = True
     log4j: Path = LOG4J
+    extra: dict[str, str] = field(default_factory=dict)
     child: process.Child | None = field(default=None, repr=False)
 
     @property
@@ -52,7 +53,7 @@ class Kafka:
         """Start and wait until every partition has a leader. `ComponentFailed` with the log's last line."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         (self.data_dir / "server.properties").write_text(
-            _text(properties(self.port, self.controller_port, self.data_dir / "log")), "ascii"
+            _text(properties(self.port, self.controller_port, self.data_dir / "log") | self.extra), "ascii"
         )
         if not (self.data_dir / "log" / "meta.properties").exists():
             self._format()

@@ -7,6 +7,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from pipeline import tracing
 from pipeline.kafka import headers_of
 from pipeline.packer import control as controls
 from pipeline.packer.control import Control
@@ -162,6 +163,7 @@ class Reader:
                 source.index = index + 1
                 self._flush()
         source.offset, source.index = offset + 1, 0
+        _follow(source, offset, received, described.trace)
         if self.pending.cost >= self._limit:
             self._flush()
 
@@ -219,3 +221,10 @@ class Reader:
         self.pending.rejected[known if known in self._control.organizations else ""] += 1
         self.pending.cost += sum(map(len, letter))
         DEAD_LETTERS.labels(kind).inc()
+
+
+def _follow(source: Source, offset: int, received: int, trace: str) -> None:
+    """A span from the broker's append of a record to its packing, where its sender follows it."""
+    where: dict[str, str | int] = {"topic": source.topic, "partition": source.partition, "offset": offset}
+    with tracing.following("pack", [trace], since_ms=received, attributes=where):
+        pass

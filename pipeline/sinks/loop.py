@@ -16,13 +16,14 @@ import psycopg
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import kafka
+from pipeline import kafka, tracing
 from pipeline.crash import crash_point
 from pipeline.sinks import dead, metrics, offsets
 from pipeline.sinks.database import Database, Stopped, require
 from pipeline.sinks.sink import Connection, Fate, Outcome, Record, Sink
 from schemas.errors import BrokerUnreachable, MissingTopic, OffsetLost
 from schemas.settings import Settings
+from schemas.topics import TRACE_HEADER
 
 _LOG = structlog.get_logger("pipeline.sinks")
 _BATCH = 2_000
@@ -198,12 +199,13 @@ class _Loop:
     def _store(self, records: Sequence[Record]) -> None:
         began = time.monotonic()
         name = self._sink.name
-        try:
-            moved, fates = self._database.run(lambda c: self._transaction(c, records, {}))
-        except (psycopg.DataError, psycopg.IntegrityError):
-            # Something in one of them that no check foresaw: find it, so that the others go on.
-            refused = self._database.run(lambda c: self._refused(c, records))
-            moved, fates = self._database.run(lambda c: self._transaction(c, records, refused))
+        with tracing.following(f"store {self._sink.topic.name}", map(_trace, records), attributes={"sink": name}):
+            try:
+                moved, fates = self._database.run(lambda c: self._transaction(c, records, {}))
+            except (psycopg.DataError, psycopg.IntegrityError):
+                # Something in one of them that no check foresaw: find it, so that the others go on.
+                refused = self._database.run(lambda c: self._refused(c, records))
+                moved, fates = self._database.run(lambda c: self._transaction(c, records, refused))
         crash_point(f"{name}:after-commit")
         for fate in set(fates):
             metrics.RECORDS.labels(name, fate).inc(fates.count(fate))
@@ -303,6 +305,14 @@ class _Loop:
         self._consumer.close()
         self._producer.flush(1)
         self._database.close()
+
+
+def _trace(record: Record) -> str | None:
+    """The trace context that a record carries."""
+    for name, value in record.headers:
+        if name == TRACE_HEADER and value:
+            return value.decode("ascii", "replace")
+    return None
 
 
 def _without(

@@ -5,13 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import structlog
 from faust.types.tuples import Message
 
 from detectors.detector import Controls
+from pipeline import tracing
 from pipeline.crash import crash_point
 from pipeline.worker import metrics
 from pipeline.worker.outputs import Output, outputs
@@ -95,10 +96,15 @@ async def _frame(worker: Worker, partition: Partition, number: int, value: bytes
     size = len(data.events.body)
     scored = score_frame(partition, number, data, size, worker.stored, worker.controls, worker.organization_streams)
     crash_point("worker:after-score")
-    acknowledgements = [await worker.send(output) for output in outputs(partition, number, data, scored)]
-    crash_point("worker:after-send")
-    for acknowledgement in acknowledgements:
-        await acknowledgement
+    made = outputs(partition, number, data, scored)
+    traces = [*(output.trace for output in made), *data.traces.values()]
+    where = {"partition": partition.number, "frame": number}
+    with tracing.following("score", traces, since_ms=int(timestamp * 1000), attributes=where) as spans:
+        sending = [replace(output, trace=tracing.carried(spans, output.trace)) for output in made]
+        acknowledgements = [await worker.send(output) for output in sending]
+        crash_point("worker:after-send")
+        for acknowledgement in acknowledgements:
+            await acknowledgement
     partition.acked = number
     crash_point("worker:after-ack")
     if partition.due(time.monotonic(), worker.checkpoint_bytes, worker.checkpoint_seconds):

@@ -6,8 +6,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from schemas.models import AnomalyUsage, BadMessage, Position, ScoredUsage, usage_from_bytes
+from schemas.models import AnomalyUsage, BadMessage, Event, Position, ScoredUsage, usage_from_bytes
+from schemas.records import describe, read
 
 SOME = UUID("7a6f3f0c-4a3b-4a57-9a54-3d3f1d0f6a01")
 PLACE = Position(topic_id="t", partition=0, frame=1, event=2)
@@ -61,3 +63,17 @@ def test_any_bytes_are_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(BadMessage) as raised:
         usage_from_bytes(data)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["stream", "event_id"])
+@pytest.mark.parametrize("given", [None, "", "a", "x" * 128, "x" * 129, 0, -(2**63), 2**64 - 1, 1.5, True, [], {}])
+def test_an_events_schema_says_what_is_read(name: str, given: object) -> None:
+    said = orjson.dumps({name: given, "else": [1, {"a": None}]})
+    try:
+        Event.model_validate_json(said, strict=True)
+    except ValidationError:
+        right = False
+    else:
+        right = True
+    events, dead = read(said, describe(None))
+    assert (len(events) == 1, dead == []) == (right, right)

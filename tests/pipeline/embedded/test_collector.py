@@ -14,9 +14,9 @@ GIVEN = {
     "KAFKA_BROKERS": "127.0.0.1:9092,127.0.0.2:9092",
     "KAFKA_SSL_CA": "ca.pem",
     "KAFKA_SASL_USERNAME": "user",
-    "KAFKA_SASL_PASSWORD": "password",
+    "KAFKA_SASL_PASSWORD": "password",  # pragma: allowlist secret
     "DRIFTLOCK_API_URL": "https://api.example.org",
-    "DRIFTLOCK_API_KEY": "key",
+    "DRIFTLOCK_API_KEY": "key",  # pragma: allowlist secret
 }
 
 
