@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser test-deploy check components components-deploy dashboards-check bench record picture lock clean
+.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser test-deploy check components components-deploy dashboards-check verify bench record picture lock clean
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -57,6 +57,9 @@ test-deploy: $(BUILT)  ## what deploy/ holds, judged by Docker Compose and Helm 
 
 dashboards-check: $(BUILT)  ## every query of every dashboard on a running stack, panel by panel; pictures in .driftlock/dashboards
 	$(BIN)/python -m tests.dashboards.grafana.check
+
+verify: $(BUILT)  ## the numbered integration checks, with a report: the wheel installed, the stack running, each executing something
+	$(BIN)/python -m tests.verify
 
 check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/ruff check .
