@@ -105,7 +105,7 @@ def fetch_kubernetes_validate() -> Path:
     if not _validator().is_dir():
         place = _validator()
         run([sys.executable, "-m", "venv", place], what="an environment for kubernetes-validate")
-        pip = [place / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        pip = [str(place / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
         run(
             [*pip, "install", "--require-hashes", "-r", HERE / "kubernetes-validate.txt"],
             what="fetching kubernetes-validate",
