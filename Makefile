@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser test-deploy check components components-deploy dashboards-check verify bench record picture lock clean
+.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser test-deploy check components components-deploy dashboards-check verify exercise bench record picture lock clean
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -60,6 +60,9 @@ dashboards-check: $(BUILT)  ## every query of every dashboard on a running stack
 
 verify: $(BUILT)  ## the numbered integration checks, with a report: the wheel installed, the stack running, each executing something
 	$(BIN)/python -m tests.verify
+
+exercise: $(BUILT)  ## the runbook tried: parts taken away from a running stack, their alerts seen to ring and to end; ten minutes
+	$(BIN)/python -m tests.deploy.exercise
 
 check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/ruff check .

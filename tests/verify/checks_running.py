@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 
 import httpx
 from aiosmtpd.controller import Controller
@@ -102,6 +103,12 @@ class _Inbox:
         return "250 OK"
 
 
+def _text(envelope: Envelope) -> str:
+    made = message_from_bytes(bytes(envelope.content or b""), policy=policy.default)  # type: ignore[arg-type]
+    body = made.get_body(("plain",))
+    return "" if body is None else str(body.get_content())
+
+
 def send_alert_email(ground: Ground) -> str:
     """send-alert-email: what the outbox holds is mailed, once."""
     import psycopg
@@ -123,9 +130,9 @@ def send_alert_email(ground: Ground) -> str:
     finally:
         controller.stop()
     assert [one.returncode for one in done] == [0, 0], done[0].stderr
-    ours = [e for e in inbox.taken if e.rcpt_tos == ["ops@verify.test"] and b"standard" in (e.content or b"")]
-    assert len(ours) == 1, f"{len(ours)} mails"
-    return "one mail"
+    ours = [_text(e) for e in inbox.taken if e.rcpt_tos == ["ops@verify.test"]]
+    assert len([text for text in ours if "standard" in text]) == 1, ours
+    return f"one mail of {len(ours[0])} characters"
 
 
 def loses_nothing(ground: Ground) -> str:
@@ -136,9 +143,13 @@ def loses_nothing(ground: Ground) -> str:
 
 def bills_anomalies_alone(ground: Ground) -> str:
     """Units are anomalies: as many entries of the ledger as anomalies, each under its id."""
-    rows = ground.sql("SELECT count(*) FROM ledger l JOIN anomalies a ON a.id = l.usage_id")
-    assert rows == ground.sql("SELECT count(*) FROM ledger") == [(ground.outcome.anomalies,)]
-    return f"{ground.outcome.anomalies} anomalies, {ground.outcome.billable} billed, {ground.outcome.warmup} warming up"
+    query = (
+        "SELECT (SELECT count(*) FROM ledger l JOIN anomalies a ON a.id = l.usage_id), (SELECT count(*) FROM ledger),"
+        " (SELECT count(*) FROM anomalies)"
+    )
+    # A stream that ended may be called silent meanwhile: its anomaly and its unit come by two topics.
+    until(lambda: len(set(ground.sql(query)[0])) == 1, "each anomaly has its entry, each entry its anomaly")
+    return f"{ground.sql(query)[0][0]} anomalies, {ground.sql(query)[0][1]} entries"
 
 
 def has_a_whole_ledger(ground: Ground) -> str:

@@ -52,13 +52,14 @@ class Ground:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
 
     def sql(self, query: str, role: str = "postgres") -> list[tuple[Any, ...]]:
         """Rows, as the owner of the schema or another role."""
         with psycopg.connect(self.parts.postgres.url(role=role), autocommit=True) as connection:
-            return connection.execute(query.encode()).fetchall()
+            done = connection.execute(query.encode())
+            return done.fetchall() if done.description else []
 
 
 def install(folder: Path) -> Path:
