@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser test-otel check components bench record picture lock clean
 .PHONY: test-deploy components-deploy dashboards-check
+.PHONY: verify exercise
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -68,6 +69,12 @@ test-deploy: $(BUILT)  ## what deploy/ holds, judged by Docker Compose and Helm 
 dashboards-check: $(BUILT)  ## every query of every dashboard on a running stack, panel by panel; pictures in .driftlock/dashboards
 	$(BIN)/python -m tests.dashboards.grafana.check
 
+verify: $(BUILT)  ## the numbered integration checks, with a report: the wheel installed, the stack running, each executing something
+	$(BIN)/python -m tests.verify
+
+exercise: $(BUILT)  ## the runbook tried: parts taken away from a running stack, their alerts seen to ring and to end; ten minutes
+	$(BIN)/python -m tests.deploy.exercise
+
 check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -77,7 +84,7 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/python -m tests.floats
 	git ls-files -z | xargs -0 $(BIN)/codespell
 	$(BIN)/driftlock generate --check
-	git ls-files -z | grep -zvE '^((tests/quality/peers/|deploy/)?(requirements|build)\.lock|pipeline/embedded/kafka\.sha256|dashboards/console/static/vendor/.*|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
+	git ls-files -z | grep -zvE '^((tests/quality/peers/|deploy/)?(requirements|build)\.lock|pipeline/embedded/(kafka\.sha256|kubernetes-validate\.txt)|dashboards/console/static/vendor/.*|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
 
 components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, the collector, axe-core, Prometheus, Caddy (into DRIFTLOCK_CACHE)
 	$(BIN)/python -m pipeline.embedded.components

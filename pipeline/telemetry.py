@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -95,14 +96,19 @@ def configure(settings: Settings, process: str) -> None:
     tracing.configure(settings, process)
 
 
-def serve(settings: Settings, checks: Checks) -> int:
-    """Serve /healthz, /readyz (503 and the reasons while a check fails) and /metrics in a daemon thread; returns the port."""
+def serve(settings: Settings, checks: Checks, alive: Checks = MappingProxyType({})) -> int:
+    """Serve /healthz, /readyz and /metrics in a daemon thread; returns the port.
+
+    /readyz is 503, with the reasons, while one of `checks` fails; /healthz while one of `alive` does: then a restart helps.
+    """
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             with suppress_instrumentation():
                 if self.path == "/healthz":
-                    self._say(200, "application/json", b'{"status":"ok"}')
+                    hung = {name: said for name, check in alive.items() if (said := check())}
+                    body = json.dumps({"status": "stuck", "failing": hung}).encode() if hung else b'{"status":"ok"}'
+                    self._say(503 if hung else 200, "application/json", body)
                 elif self.path == "/readyz":
                     wrong = {name: said for name, check in checks.items() if (said := check())}
                     body = json.dumps({"status": "not ready" if wrong else "ready", "failing": wrong}).encode()

@@ -6,6 +6,7 @@ from dashboards.alerts.rules import ALERTS, Alert
 from dashboards.alerts.slo import BURNING, LEVELS, RECORDED
 
 PAGE = "https://github.com/driftlock/driftlock/blob/main/deploy/alerts.md"
+CHART = "deploy/helm/driftlock/files/rules.yml"
 RULES = "deploy/prometheus/rules/driftlock.yml"
 
 
@@ -64,4 +65,4 @@ def page() -> str:
 
 def files() -> dict[str, bytes]:
     """Path below the repository → content."""
-    return {RULES: rules().encode(), "deploy/alerts.md": page().encode()}
+    return {RULES: rules().encode(), CHART: rules().encode(), "deploy/alerts.md": page().encode()}

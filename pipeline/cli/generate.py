@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 from pydantic import BaseModel
 
-from schemas import controls, metrics, models, notices, outbound, settings
+from schemas import controls, metrics, models, notices, outbound, settings, strimzi
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +40,7 @@ def generated() -> dict[str, bytes]:
 
     document = build({}, "", "").openapi()
     files["pipeline/api/openapi.json"] = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+    files |= strimzi.files()
     for entry in entry_points(group="driftlock.generated"):  # of upper layers, so that imports go one way
         files |= entry.load()()
     return files

@@ -1,6 +1,7 @@
 """`driftlock worker`: score the frames of `blocks`."""
 
 import os
+import time
 
 from pipeline import kafka, telemetry, topics
 from schemas.settings import load
@@ -21,8 +22,10 @@ def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
     topics.check(settings)
 
     from faust import Worker as FaustWorker
+    from faust.types import TP
 
     from detectors.detector import warm_up
+    from pipeline.liveness import Watch
     from pipeline.worker.app import build
     from pipeline.worker.recovery import first_frame, frame_reader
 
@@ -35,7 +38,14 @@ def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
         first_frame(kafka.client_config(settings)),
         accept_new_topic=BLOCKS.name in accept_new_topic,
     )
-    telemetry.serve(settings, {"worker": lambda: state.wrong})
+    watch = Watch()
+
+    def stuck() -> str:
+        held = {number: partition.position + 1 for number, partition in list(state.partitions.items())}
+        ends = {number: app.consumer.highwater(TP(BLOCKS.name, number)) for number in held}
+        return watch.stuck({number: (held[number], ends[number] or 0) for number in held}, time.monotonic())
+
+    telemetry.serve(settings, {"worker": lambda: state.wrong}, {"partitions": stuck})
     process = FaustWorker(app, loglevel="WARN", quiet=True, redirect_stdouts=False, override_logging=False)
     process.spinner = None  # it writes terminal codes between the log's lines
     process.execute_from_commandline()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline.embedded.components import cache, making, run
+from pipeline.embedded.components import HERE, cache, making, run
 from schemas.errors import ComponentMissing, DriftlockError
 
 COMPOSE_VERSION = "v2.40.3"
@@ -44,6 +44,11 @@ def docker_compose() -> Path:
 def helm() -> Path:
     """The program helm, or `ComponentMissing`."""
     return _there(cache() / f"helm-{HELM_VERSION}" / "helm", "make components-deploy")
+
+
+def kubernetes_validate() -> Path:
+    """The program kubernetes-validate, or `ComponentMissing`."""
+    return _there(_validator() / "bin" / "kubernetes-validate", "make components-deploy")
 
 
 def fetch_prometheus() -> Path:
@@ -95,6 +100,23 @@ def fetch_helm() -> Path:
     return helm()
 
 
+def fetch_kubernetes_validate() -> Path:
+    """kubernetes-validate with Kubernetes' schemas (Apache-2.0; 100 MB), in an environment of its own."""
+    if not _validator().is_dir():
+        place = _validator()
+        run([sys.executable, "-m", "venv", place], what="an environment for kubernetes-validate")
+        pip = [str(place / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        run(
+            [*pip, "install", "--require-hashes", "-r", HERE / "kubernetes-validate.txt"],
+            what="fetching kubernetes-validate",
+        )
+    return kubernetes_validate()
+
+
+def _validator() -> Path:
+    return cache() / "kubernetes-validate-1.37.0"
+
+
 def main(every: bool) -> int:
     """Fetch; a line for each. 2 when one of them can't be had."""
     wanted: list[tuple[str, Callable[[], Path]]] = [
@@ -103,7 +125,11 @@ def main(every: bool) -> int:
         ("compose schema", fetch_compose_schema),
     ]
     if every:
-        wanted += [("docker compose", fetch_docker_compose), ("helm", fetch_helm)]
+        wanted += [
+            ("docker compose", fetch_docker_compose),
+            ("helm", fetch_helm),
+            ("kubernetes-validate", fetch_kubernetes_validate),
+        ]
     lacking = 0
     for name, fetch in wanted:
         try:

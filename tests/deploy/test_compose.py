@@ -63,6 +63,8 @@ def test_compose_itself_accepts_it(tmp_path: Path) -> None:
     for name, service in ours["services"].items():  # our own reading of merges and variables is Compose's
         given = {key: str(value) for key, value in service.get("environment", {}).items()}
         assert found["services"][name].get("environment", {}) == given
+    backups = [*command[:3], "-f", str(FILE), "-f", str(ROOT / "deploy" / "backup" / "compose.yml"), "config", "-q"]
+    assert subprocess.run(backups, check=False, env={"BACKUPS": "/backups"}).returncode == 0
     bare = [program, "--env-file", os.devnull, "-f", str(FILE), "config", "--quiet"]
     refused = subprocess.run(bare, capture_output=True, text=True, check=False)
     assert refused.returncode != 0

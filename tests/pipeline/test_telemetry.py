@@ -68,6 +68,16 @@ def test_readiness_says_why_not_and_health_does_not_ask() -> None:
     assert ask(port, "/anything")[0] == 404
 
 
+def test_who_hangs_is_not_alive_and_says_why() -> None:
+    hangs = [""]
+    port = telemetry.serve(load({}), {}, {"partitions": lambda: hangs[0]})
+    assert ask(port, "/healthz") == (200, '{"status":"ok"}')
+    hangs[0] = "nothing moved"
+    status, body = ask(port, "/healthz")
+    assert (status, json.loads(body)["failing"]) == (503, {"partitions": "nothing moved"})
+    assert ask(port, "/readyz")[0] == 200
+
+
 @pytest.mark.parametrize(("later", "passes"), [(9.0, False), (10.0, True)])
 def test_a_repeated_line_passes_once_in_ten_seconds(later: float, *, passes: bool) -> None:
     now = [0.0]
