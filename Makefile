@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser check components bench record picture lock clean
+.PHONY: evidence-check
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -65,6 +66,9 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 
 components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, axe-core (into DRIFTLOCK_CACHE)
 	$(BIN)/python -m pipeline.embedded.components
+
+evidence-check: $(BUILT)  ## a thousand random evidence bundles verify; each of a thousand changed bytes is caught and named
+	$(BIN)/python -m tests.pipeline.evidence
 
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
 	$(BIN)/python -m tests.benchmarks

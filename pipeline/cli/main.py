@@ -22,6 +22,8 @@ _COMMANDS = {
     "generate": "pipeline.cli.generate:generate",
     "replay": "pipeline.cli.replay:replay",
     "backfill": "pipeline.cli.backfill:backfill",
+    "verify": "pipeline.cli.evidence:verify",
+    "explain": "pipeline.cli.explain:explain",
 }
 _GROUPS = {
     "sink": {
@@ -87,6 +89,7 @@ _GROUP_HELP = {
     "topics": "Kafka topics.",
     "db": "The database schema.",
     "events": "Telemetry events.",
+    "evidence": "An anomaly in a signed file.",
     "dlq": "Dead letters: what could not become an event.",
 }
 
