@@ -66,6 +66,7 @@ _GROUPS = {
     "topics": {"apply": "pipeline.cli.topics:apply", "check": "pipeline.cli.topics:check"},
     "db": {"migrate": "pipeline.cli.db:migrate"},
     "events": {"send": "pipeline.cli.events:send"},
+    "evidence": {"export": "pipeline.cli.evidence:export", "keygen": "pipeline.cli.evidence:keygen"},
     "dlq": {
         "list": "pipeline.cli.dlq:show_all",
         "show": "pipeline.cli.dlq:show",
