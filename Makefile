@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser test-otel check components bench record picture lock clean
 .PHONY: test-deploy components-deploy dashboards-check
 .PHONY: verify exercise
+.PHONY: evidence-check
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -92,6 +93,9 @@ components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, s
 
 components-deploy: $(BUILT)  ## fetch Docker Compose and Helm as well, built by Go: minutes
 	$(BIN)/python -m pipeline.embedded.deployment all
+
+evidence-check: $(BUILT)  ## a thousand random evidence bundles verify; each of a thousand changed bytes is caught and named
+	$(BIN)/python -m tests.pipeline.evidence
 
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
 	$(BIN)/python -m tests.benchmarks

@@ -235,6 +235,17 @@ def verify(connection: Connection, organization_id: UUID) -> Fault | None:
             return check(rows, Head(*found) if found else Head())
 
 
+def around(connection: Connection, organization_id: UUID, usage_id: UUID) -> list[Sealed]:
+    """The entries of an id, or that correct it, each with the one before and after it in the chain, in order of their numbers."""
+    rows = connection.execute(
+        f"SELECT seq, prev_hash, hash, {_SELECTED} FROM ledger l WHERE organization_id = %(o)s AND EXISTS"  # noqa: S608
+        " (SELECT FROM ledger f WHERE f.organization_id = %(o)s AND (f.usage_id = %(u)s OR f.corrects = %(u)s)"
+        " AND l.seq BETWEEN f.seq - 1 AND f.seq + 1) ORDER BY seq",
+        {"o": organization_id, "u": usage_id},
+    )
+    return [Sealed(seq, prev_hash, hash_, Entry(*values)) for seq, prev_hash, hash_, *values in rows]
+
+
 def organizations(connection: Connection) -> list[UUID]:
     """Every organization with a chain, those whose head or rows were removed too."""
     rows = connection.execute(

@@ -179,6 +179,13 @@ class Settings(BaseModel):
         Field(ge=0, description="the packer stops when 95 in 100 of so many events are dead letters; 0: never"),
     ] = 10_000
 
+    evidence_signing_key: Annotated[
+        SecretStr, Field(description="Ed25519 key that signs evidence bundles, base64: driftlock evidence keygen")
+    ] = SecretStr("")
+    evidence_trust: Annotated[
+        str, Field(description="file of public keys whose bundles `driftlock verify` trusts; empty: no signer is known")
+    ] = ""
+
     otlp_endpoint: Annotated[
         str,
         Field(

@@ -23,6 +23,8 @@ _COMMANDS = {
     "generate": "pipeline.cli.generate:generate",
     "replay": "pipeline.cli.replay:replay",
     "backfill": "pipeline.cli.backfill:backfill",
+    "verify": "pipeline.cli.evidence:verify",
+    "explain": "pipeline.cli.explain:explain",
 }
 _GROUPS = {
     "sink": {
@@ -71,6 +73,7 @@ _GROUPS = {
     },
     "db": {"migrate": "pipeline.cli.db:migrate"},
     "events": {"send": "pipeline.cli.events:send"},
+    "evidence": {"export": "pipeline.cli.evidence:export", "keygen": "pipeline.cli.evidence:keygen"},
     "dlq": {
         "list": "pipeline.cli.dlq:show_all",
         "show": "pipeline.cli.dlq:show",
@@ -96,6 +99,7 @@ _GROUP_HELP = {
     "topics": "Kafka topics.",
     "db": "The database schema.",
     "events": "Telemetry events.",
+    "evidence": "An anomaly in a signed file.",
     "dlq": "Dead letters: what could not become an event.",
 }
 

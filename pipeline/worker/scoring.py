@@ -303,5 +303,10 @@ def _id_hashes(frame: Frame, chosen: NDArray[np.int64], id_ends: NDArray[np.int6
     for k in np.nonzero(lengths)[0]:
         end = int(id_ends[chosen[k]])
         name = frame.events.ids[end - int(lengths[k]) : end]
-        hashes[k] = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") or 1
+        hashes[k] = id_hash(name)
     return hashes
+
+
+def id_hash(name: bytes) -> int:
+    """What the detector's ring knows of a producer's id; 0 is for none."""
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") or 1

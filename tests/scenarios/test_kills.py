@@ -8,7 +8,7 @@ import pytest
 from pipeline.embedded import process
 from pipeline.stack import processes
 from tests.scenarios import fleet as fleets
-from tests.scenarios import stories
+from tests.scenarios import operations, stories
 from tests.scenarios.stories import Story
 
 EVENTS = 50_000
@@ -42,6 +42,7 @@ def test_every_crash_point_once() -> None:
         stories.settle(story)
         outcome = stories.prove(story)
         assert outcome.billable > 0
+        operations.nothing_differs(story)
 
 
 @pytest.mark.kills
