@@ -151,6 +151,12 @@ class Settings(BaseModel):
     ] = 10
 
     otlp_endpoint: Annotated[str, Field(description="OTLP endpoint for traces of our own; empty: none")] = ""
+    status_targets: Annotated[
+        str,
+        Field(
+            description="processes whose /readyz the API gathers in /v1/status: comma separated, such as packer=http://packer:9100"
+        ),
+    ] = ""
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)

@@ -12,7 +12,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from pipeline.api import routes_accounts, routes_anomalies, routes_events, routes_tenants
+from pipeline.api import routes_accounts, routes_anomalies, routes_billing, routes_events, routes_tenants
+from pipeline.api import status as statuses
 from pipeline.api.bounds import SmallBodies
 from pipeline.api.problems import MEDIA_TYPE, LastResort, Problem, register
 from pipeline.api.serving import Serving
@@ -28,6 +29,7 @@ def build(
     serving: Serving | None = None,
     origins: tuple[str, ...] = (),
     hooks: Sequence[APIRouter] = (),
+    status: statuses.Gatherer | None = None,
 ) -> FastAPI:
     """The API; each check returns what is wrong in one line, or nothing. Without `serving`: routes, and nothing behind them.
 
@@ -66,7 +68,8 @@ def build(
         )
     app.add_middleware(LastResort)
     _own_routes(app, checks, detector_version, commit)
-    for routes in (routes_accounts, routes_events, routes_anomalies, routes_tenants):
+    app.include_router(statuses.route(status or statuses.Gatherer(())))
+    for routes in (routes_accounts, routes_events, routes_anomalies, routes_tenants, routes_billing):
         app.include_router(routes.router)
     for hook in hooks:
         app.include_router(hook, include_in_schema=False)

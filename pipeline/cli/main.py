@@ -48,6 +48,7 @@ _GROUPS = {
     "audit": {"verify": "pipeline.cli.ledger:audit"},
     "usage": {"report": "pipeline.cli.invoice:report"},
     "invoice": {"preview": "pipeline.cli.invoice:preview", "episodes": "pipeline.cli.invoice:episodes"},
+    "accounts": {"prune": "pipeline.cli.accounts:prune"},
     "alerts": {"run": "pipeline.cli.alerts:run"},
     "webhooks": {"run": "pipeline.cli.webhooks:run"},
     "stripe": {
@@ -71,6 +72,7 @@ _GROUP_HELP = {
     "audit": "Whether the audit trail is whole.",
     "usage": "What was used.",
     "invoice": "What it costs, and why.",
+    "accounts": "Who somebody is.",
     "alerts": "E-mails about usage and money.",
     "webhooks": "Apply what Stripe's events say.",
     "stripe": "Plans' prices at Stripe, its totals beside ours, its events.",

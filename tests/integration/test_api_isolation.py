@@ -35,6 +35,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("delete", "/v1/members/{user_id}"): None,
     ("post", "/v1/invitations"): {"email": "third@example.org", "role": "viewer"},
     ("delete", "/v1/invitations/{invitation_id}"): None,
+    ("post", "/v1/billing/checkout"): {"plan": "standard"},
+    ("post", "/v1/billing/portal"): None,
+    ("put", "/v1/billing/plan"): {"plan": "growth"},
     ("put", "/v1/billing/cap"): {"mode": "allow"},
     ("put", "/v1/billing/email"): {"email": "theirs@example.org"},
 }

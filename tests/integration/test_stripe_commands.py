@@ -47,7 +47,9 @@ def run(world: StripeWorld, database: Database, *words: str, **more: str) -> sub
 def receiver(world: StripeWorld, database: Database) -> Iterator[str]:
     """The address of a running receiver, without the rest of the API."""
     store = stripe_webhook.storing(load(environ(world, database)), lambda: datetime.now(UTC))
-    config = uvicorn.Config(build({}, "test", "test", hooks=[stripe_webhook.route(store)]), log_config=None, lifespan="off")
+    config = uvicorn.Config(
+        build({}, "test", "test", hooks=[stripe_webhook.route(store)]), log_config=None, lifespan="off"
+    )
     server = uvicorn.Server(config)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
