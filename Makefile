@@ -63,7 +63,7 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/driftlock generate --check
 	git ls-files -z | grep -zvE '^((tests/quality/peers/)?requirements\.lock|pipeline/embedded/kafka\.sha256|dashboards/console/static/vendor/.*|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
 
-components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, axe-core (into DRIFTLOCK_CACHE)
+components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, axe-core, AsyncAPI's schema (into DRIFTLOCK_CACHE)
 	$(BIN)/python -m pipeline.embedded.components
 
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark

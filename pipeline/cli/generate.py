@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from schemas import models, notices, settings
+from schemas import asyncapi, models, notices, settings
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +29,7 @@ def generated() -> dict[str, bytes]:
     for model in _MESSAGES:
         schema = model.model_json_schema(mode="serialization")
         files[f"schemas/json/{model.__name__}.json"] = orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
+    files["schemas/asyncapi.json"] = orjson.dumps(asyncapi.document(), option=orjson.OPT_INDENT_2) + b"\n"
     from pipeline.api.app import build
 
     document = build({}, "", "").openapi()
