@@ -192,6 +192,12 @@ class Settings(BaseModel):
             description="collector (OTLP over HTTP, http://host:4318) for traces of our own, followed where a sender's traceparent says sampled; empty: none"
         ),
     ] = ""
+    status_targets: Annotated[
+        str,
+        Field(
+            description="processes whose /readyz the API gathers in /v1/status: comma separated, such as packer=http://packer:9100"
+        ),
+    ] = ""
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)

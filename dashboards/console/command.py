@@ -24,6 +24,7 @@ def run() -> None:
     from pipeline import kafka
     from pipeline.accounts import announce
     from pipeline.accounts.pools import access_token_key, open_pools
+    from pipeline.meter import connect_stripe
 
     warm_up()
     listening = {"host": settings.host, "port": settings.console_port, "log_config": None, "server_header": False}
@@ -32,6 +33,7 @@ def run() -> None:
         uvicorn.run(build(None), **listening)  # type: ignore[arg-type]
         return
     key = access_token_key(settings)
+    stripe = connect_stripe(settings) if settings.stripe_api_key.get_secret_value() else None
     pools = open_pools(settings)
     hub = Hub(urls[0])
     try:
@@ -43,6 +45,7 @@ def run() -> None:
             announce=lambda organization_id: announce.organization(producer, organization_id),
             clock=lambda: datetime.now(UTC),
             hub=hub,
+            stripe=stripe,
         )
         server = uvicorn.Server(uvicorn.Config(build(parts), **listening))  # type: ignore[arg-type]
         hub.until(lambda: server.should_exit)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import Request
 
+from billing.stripe_gateway import Connection as Stripe
 from dashboards.console.live import Hub
 from dashboards.console.problems import Problem
 from pipeline.accounts.pools import Pools
@@ -16,7 +17,10 @@ from schemas.settings import Settings
 
 @dataclass(frozen=True)
 class Parts:
-    """`announce` tells packers and workers of a new organization; `clock` gives the time, aware, in UTC."""
+    """`announce` tells packers and workers of a new organization; `clock` gives the time, aware, in UTC.
+
+    `stripe`: None where no key is set, then plans can't be changed here.
+    """
 
     pools: Pools
     key: bytes
@@ -24,6 +28,7 @@ class Parts:
     announce: Callable[[UUID], None]
     clock: Callable[[], datetime]
     hub: Hub
+    stripe: Stripe | None = None
 
 
 def of(request: Request) -> Parts:

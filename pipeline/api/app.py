@@ -16,11 +16,13 @@ from pipeline.api import (
     routes_accounts,
     routes_alerts,
     routes_anomalies,
+    routes_billing,
     routes_events,
     routes_otlp,
     routes_streams,
     routes_tenants,
 )
+from pipeline.api import status as statuses
 from pipeline.api.bounds import SmallBodies
 from pipeline.api.measured import Measured
 from pipeline.api.problems import MEDIA_TYPE, LastResort, Problem, register
@@ -38,6 +40,7 @@ def build(
     serving: Serving | None = None,
     origins: tuple[str, ...] = (),
     hooks: Sequence[APIRouter] = (),
+    status: statuses.Gatherer | None = None,
 ) -> FastAPI:
     """The API; each check returns what is wrong in one line, or nothing. Without `serving`: routes, and nothing behind them.
 
@@ -79,6 +82,7 @@ def build(
     app.add_middleware(LastResort)
     app.add_middleware(Measured)
     _own_routes(app, checks, detector_version, commit)
+    app.include_router(statuses.route(status or statuses.Gatherer(())))
     for routes in (
         routes_accounts,
         routes_events,
@@ -87,6 +91,7 @@ def build(
         routes_streams,
         routes_tenants,
         routes_alerts,
+        routes_billing,
     ):
         app.include_router(routes.router)
     for hook in hooks:

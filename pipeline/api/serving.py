@@ -14,6 +14,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from billing import plans, quota
+from billing.stripe_gateway import Connection as Stripe
 from billing.tenant import tenant
 from pipeline.accounts import announce, sessions
 from pipeline.accounts.errors import BadToken, Forbidden
@@ -43,7 +44,10 @@ class Standing:
 
 @dataclass
 class Serving:
-    """All that a request needs. `answer_s`: how long sign-up, reset and login take at least, whoever is asked for."""
+    """All that a request needs. `answer_s`: how long sign-up, reset and login take at least, whoever is asked for.
+
+    `stripe`: None where no key is set, then plans can't be changed here. `console_url`: where Stripe sends a person back to.
+    """
 
     pools: Pools
     key: bytes
@@ -54,6 +58,8 @@ class Serving:
     monotonic: Callable[[], float] = time.monotonic
     answer_s: float = 0.5
     sealing: Sealing = field(default_factory=lambda: Sealing(()))
+    stripe: Stripe | None = None
+    console_url: str = ""
     buckets: Buckets = field(init=False)
     principals: dict[str, tuple[float, Principal]] = field(default_factory=dict)
     checked: dict[Principal, float] = field(default_factory=dict)

@@ -26,10 +26,14 @@ def run() -> None:
     from pipeline.api.live import Feed
     from pipeline.api.server import server
     from pipeline.api.serving import Serving
-    from pipeline.meter import present
+    from pipeline.api.status import Gatherer, Target, targets
+    from pipeline.meter import connect_stripe, present
     from pipeline.tenants.endpoints import sealing
 
     key, allowed = access_token_key(settings), origins(settings)
+    itself = Target("api", f"http://{_own_address(settings.host)}:{settings.port}")
+    gatherer = Gatherer((itself, *targets(settings.status_targets)))
+    stripe = connect_stripe(settings) if settings.stripe_api_key.get_secret_value() else None
     serving = Serving(
         open_pools(settings),
         key,
@@ -37,10 +41,18 @@ def run() -> None:
         Feed(settings.database_url_api.get_secret_value()),
         settings.credit_limit_percent,
         sealing=sealing(settings),
+        stripe=stripe,
+        console_url=settings.console_url.rstrip("/"),
     )
     webhook = stripe_webhook.route(stripe_webhook.storing(settings, present))
-    app = build(checks(settings), DETECTOR_VERSION, commit(), serving, allowed, [webhook])
+    app = build(checks(settings), DETECTOR_VERSION, commit(), serving, allowed, [webhook], gatherer)
     server(app, settings.host, settings.port).run()
+
+
+def _own_address(host: str) -> str:
+    """Where this process reaches itself: loopback where it listens on every address."""
+    known = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 compared, not bound
+    return known.get(host, f"[{host}]" if ":" in host else host)
 
 
 def origins(settings: Settings) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 from pydantic import BaseModel
 
-from schemas import controls, metrics, models, notices, outbound, settings, strimzi
+from schemas import asyncapi, controls, metrics, models, notices, outbound, settings, strimzi
 from schemas.errors import DriftlockError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +36,7 @@ def generated() -> dict[str, bytes]:
     for kind, body in outbound.BODIES.items():
         schema = body.model_json_schema(mode="serialization")
         files[f"schemas/json/events/{kind}.json"] = orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
+    files["schemas/asyncapi.json"] = orjson.dumps(asyncapi.document(), option=orjson.OPT_INDENT_2) + b"\n"
     from pipeline.api.app import build
 
     document = build({}, "", "").openapi()

@@ -26,6 +26,8 @@ KAFKA_VERSION = "4.4.0"
 STRIPE_MOCK_VERSION = "v0.203.0"
 AXE_VERSION = "4.14.1"
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"  # pragma: allowlist secret
+ASYNCAPI_VERSION = "6.11.1"
+ASYNCAPI_SHA256 = "d4571a420e6ffb7fcc7066c95a6db1202f299a3c51daa103d0706bf30f95e626"  # pragma: allowlist secret
 JAVA_AT_LEAST = 17
 GO_AT_LEAST = (1, 22)
 COLLECTOR_GO_AT_LEAST = (1, 26)
@@ -182,30 +184,68 @@ def fetch_other_numpy() -> Path:
 
 def axe() -> Path:
     """axe-core, which judges pages, from the cache. `ComponentMissing` where `make components` did not fetch it."""
-    script = _axe_folder() / "axe.min.js"
-    if not script.is_file():
-        raise ComponentMissing("axe-core is not in the cache: `make components` fetches it")
-    return script
+    return _npm_file(_AXE)
 
 
 def fetch_axe() -> Path:
     """axe-core, by npm if it is not in the cache (MPL-2.0; used in tests, part of nothing that is shipped)."""
+    return _fetch_npm_file(_AXE)
+
+
+def asyncapi() -> Path:
+    """The JSON Schema of AsyncAPI documents, from the cache. `ComponentMissing` where `make components` did not fetch it."""
+    return _npm_file(_ASYNCAPI)
+
+
+def fetch_asyncapi() -> Path:
+    """The JSON Schema of AsyncAPI documents, by npm if it is not in the cache (Apache-2.0; used in tests)."""
+    return _fetch_npm_file(_ASYNCAPI)
+
+
+@dataclass(frozen=True)
+class _FromNpm:
+    """One file of a package that npm has: its SHA-256, and where it lies in the package."""
+
+    name: str
+    package: str
+    member: str
+    sha256: str
+
+    @property
+    def place(self) -> Path:
+        """Where it lies in the cache."""
+        return cache() / self.package.removeprefix("@").replace("/", "-").replace("@", "-") / Path(self.member).name
+
+
+_AXE = _FromNpm("axe-core", f"axe-core@{AXE_VERSION}", "package/axe.min.js", AXE_SHA256)
+_ASYNCAPI = _FromNpm(
+    "AsyncAPI's schema", f"@asyncapi/specs@{ASYNCAPI_VERSION}", "package/schemas/3.0.0.json", ASYNCAPI_SHA256
+)
+
+
+def _npm_file(of: _FromNpm) -> Path:
+    if not of.place.is_file():
+        raise ComponentMissing(f"{of.name} is not in the cache: `make components` fetches it")
+    return of.place
+
+
+def _fetch_npm_file(of: _FromNpm) -> Path:
     with contextlib.suppress(ComponentMissing):
-        return axe()
+        return _npm_file(of)
     npm = shutil.which("npm")
     if npm is None:
-        raise ComponentMissing("axe-core needs npm to be fetched: install it, e.g. `apt-get install npm`")
-    with making(_axe_folder()) as folder:
-        run([npm, "pack", "--silent", f"axe-core@{AXE_VERSION}"], what="fetching axe-core by npm", cwd=folder)
+        raise ComponentMissing(f"{of.name} needs npm to be fetched: install it, e.g. `apt-get install npm`")
+    with making(of.place.parent) as folder:
+        run([npm, "pack", "--silent", of.package], what=f"fetching {of.name} by npm", cwd=folder)
         packed = next(folder.glob("*.tgz"))
         with tarfile.open(packed) as archive:
-            member = archive.extractfile("package/axe.min.js")
+            member = archive.extractfile(of.member)
             content = member.read() if member else b""
-        if hashlib.sha256(content).hexdigest() != AXE_SHA256:
-            raise ComponentMissing(f"axe-core {AXE_VERSION} as fetched has another SHA-256 than ours")
+        if hashlib.sha256(content).hexdigest() != of.sha256:
+            raise ComponentMissing(f"{of.package} as fetched has another SHA-256 than ours")
         packed.unlink()
-        (folder / "axe.min.js").write_bytes(content)
-    return axe()
+        (folder / of.place.name).write_bytes(content)
+    return _npm_file(of)
 
 
 def main() -> int:
@@ -217,6 +257,7 @@ def main() -> int:
         ("collector", fetch_collector),
         ("another numpy", fetch_other_numpy),
         ("axe-core", fetch_axe),
+        ("AsyncAPI's schema", fetch_asyncapi),
     ):
         try:
             print(f"{name}: {fetch()}")  # noqa: T201 a command's output
@@ -271,10 +312,6 @@ def _collector_folder() -> Path:
 def _other_numpy_folder() -> Path:
     version = re.search(r"numpy==(\S+)", OTHER_NUMPY.read_text("ascii"))
     return cache() / f"numpy-{version[1] if version else ''}-{sys.implementation.cache_tag}-{platform.machine()}"
-
-
-def _axe_folder() -> Path:
-    return cache() / f"axe-core-{AXE_VERSION}"
 
 
 def _check_sums(folder: Path, sums: Path) -> None:

@@ -77,6 +77,8 @@ def start(folder: Path, kind: Kind, say: Say, create_time: Sequence[str] = ()) -
     httpx.post(f"{url}/_fake/webhooks", json=hook, timeout=30).raise_for_status()
     environ["API_URL"] = f"http://{LOOPBACK}:{ports['api']}"
     environ["CONSOLE_URL"] = f"http://{LOOPBACK}:{ports['console']}"
+    status = (f"{name}=http://{LOOPBACK}:{port}" for name, port in ports.items() if name != API.name)
+    environ["STATUS_TARGETS"] = ",".join(status)
     return Components(folder, chosen, database, stripe, url, environ, ports)
 
 

@@ -19,7 +19,7 @@ class Program:
     secrets: tuple[str, ...] = ()
 
 
-_PAGES = ("DATABASE_URL_API", "DATABASE_URL_ACCOUNTS", "ACCESS_TOKEN_KEY")
+_PAGES = ("DATABASE_URL_API", "DATABASE_URL_ACCOUNTS", "ACCESS_TOKEN_KEY", "ALERTS_SECRET_KEY", "STRIPE_API_KEY")
 
 PACKER = Program("packer", ("packer",))
 WORKER = Program("worker", ("worker",))
@@ -31,7 +31,7 @@ API = Program("api", ("api", "run"), (*_PAGES, "STRIPE_WEBHOOK_SECRETS"))
 CONSOLE = Program("console", ("console", "run"), _PAGES)  # of the layer above: found by its entry point
 CONTROL = Program("control", ("control", "run"), ("DATABASE_URL_CONTROL",))
 JOBS = Program("jobs", ("jobs", "run"), ("DATABASE_URL_JOBS",))
-ALERTS = Program("alerts", ("alerts", "run"), ("DATABASE_URL_ALERTS", "SMTP_PASSWORD"))
+ALERTS = Program("alerts", ("alerts", "run"), ("DATABASE_URL_ALERTS", "ALERTS_SECRET_KEY", "SMTP_PASSWORD", "RESEND_API_KEY"))
 
 PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, CONTROL, JOBS, CONSOLE)
 DEPLOYED = (*PROGRAMS, ALERTS)

@@ -3,76 +3,29 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import httpx
 import psycopg
 import pytest
-from fastapi import FastAPI
 from psycopg.types.json import Jsonb
 
-from dashboards.console.app import build
-from dashboards.console.live import Hub
-from dashboards.console.parts import Parts
 from dashboards.console.session import ACCESS, REFRESH
-from pipeline.accounts.pools import Pools, open_pools
 from schemas.models import BIT
-from schemas.settings import load
 from tests.dashboards.console.visitor import Visitor
 from tests.integration.accounts_world import PASSWORD, token_of
+from tests.integration.console_world import World, console, organization, person
 from tests.stack.database import Database
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EVENT = "GET /checkout 500 <script>alert(1)</script>"
 
 
-@dataclass
-class World:
-    """A console on a database, without a network."""
-
-    database: Database
-    app: FastAPI
-    announced: list[UUID]
-    hub: Hub
-
-
 @pytest.fixture
 def world(database: Database) -> Iterator[World]:
-    settings = load({**database.environ(), "ACCESS_TOKEN_KEY": "k" * 40, "API_URL": "https://api.example/"})
-    pools: Pools = open_pools(settings, size=4)
-    announced: list[UUID] = []
-    hub = Hub(database.url("driftlock_api"))
-    hub.start()
-    try:
-        parts = Parts(pools, b"k" * 40, settings, announced.append, lambda: datetime.now(UTC), hub)
-        yield World(database, build(parts), announced, hub)
-    finally:
-        hub.stop()
-        pools.close()
-
-
-def person(world: World, email: str) -> Visitor:
-    """Somebody who signed up and logged in, by the console's forms."""
-    one = Visitor(world.app)
-    said = {
-        "email": email,
-        "name": email.split("@", maxsplit=1)[0].title(),
-        "organization": f"{email}'s",
-        "password": PASSWORD,
-    }
-    assert one.post("/signup", data={**said, "token": one.token("/signup")}).status_code == 200
-    secret = token_of(world.database, email)
-    verified = one.post("/verify", data={"secret": secret, "token": one.token(f"/verify?token={secret}")})
-    assert verified.status_code == 303, verified.text
-    logged = one.post("/login", data={"email": email, "password": PASSWORD, "token": one.token("/login")})
-    assert (logged.status_code, logged.headers["location"]) == (303, "/anomalies")
-    return one
-
-
-def organization(world: World) -> UUID:
-    return world.announced[-1]
+    with console(database) as made:
+        yield made
 
 
 def store(world: World, organization_id: UUID, sentence: str = "`500` is new", severity: str = "high") -> UUID:

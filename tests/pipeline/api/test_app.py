@@ -35,6 +35,7 @@ def test_version_names_what_runs() -> None:
 OPEN = {
     "/healthz",
     "/v1/version",
+    "/v1/status",
     "/v1/accounts/sign-up",
     "/v1/accounts/verify",
     "/v1/accounts/password-reset",
