@@ -23,10 +23,11 @@ SINK_ANOMALIES = Program("sink-anomalies", ("sink", "anomalies"))
 SINK_USAGE = Program("sink-usage", ("sink", "usage"))
 METER = Program("meter", ("meter", "run"))
 WEBHOOKS = Program("webhooks", ("webhooks", "run"))
+ALERTS = Program("alerts", ("alerts", "run"))
 API = Program("api", ("api", "run"))
 CONSOLE = Program("console", ("console", "run"))  # of the layer above: a command like others, found by its entry point
 
-PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, CONSOLE)
+PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, ALERTS, API, CONSOLE)
 
 
 def start(program: Program, environ: Mapping[str, str], logs: Path) -> Child:
