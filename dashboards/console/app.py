@@ -16,7 +16,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 
-from dashboards.console import accounts, feed, money, organization, pages, scans, security, session, streams, upload
+from dashboards.console import (
+    accounts,
+    alerts,
+    feed,
+    money,
+    organization,
+    pages,
+    scans,
+    security,
+    session,
+    streams,
+    upload,
+)
 from dashboards.console.limits import Limit
 from dashboards.console.parts import Parts
 from dashboards.console.problems import Problem
@@ -53,7 +65,7 @@ def build(parts: Parts | None) -> FastAPI:
     app.add_middleware(Measured)
     app.mount("/static", StaticFiles(directory=pages.STATIC), "static")
     app.include_router(upload.router(jobs, Limit(burst=6, every=20.0)))
-    for module in (accounts, feed, streams, money, organization):
+    for module in (accounts, feed, streams, money, organization, alerts):
         app.include_router(module.routes)
     _probes(app, parts)
     _errors(app)

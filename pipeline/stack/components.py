@@ -127,6 +127,8 @@ def _environ(
         "KAFKA_BROKERS": chosen.bootstrap,
         "KAFKA_DURABLE": str(chosen.durable).lower(),
         "ACCESS_TOKEN_KEY": secrets.token_urlsafe(32),
+        "ALERTS_SECRET_KEY": secrets.token_urlsafe(32),
+        "ALERTS_ALLOW_LOOPBACK": "true",
         "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
         "STRIPE_API_BASE": stripe_url,
         "STRIPE_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(16)}",

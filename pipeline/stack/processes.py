@@ -31,11 +31,11 @@ API = Program("api", ("api", "run"), (*_PAGES, "STRIPE_WEBHOOK_SECRETS"))
 CONSOLE = Program("console", ("console", "run"), _PAGES)  # of the layer above: found by its entry point
 CONTROL = Program("control", ("control", "run"), ("DATABASE_URL_CONTROL",))
 JOBS = Program("jobs", ("jobs", "run"), ("DATABASE_URL_JOBS",))
-ALERTS = Program("alerts", ("alerts", "run"), ("DATABASE_URL_ALERTS", "ALERTS_SECRET_KEY", "SMTP_PASSWORD", "RESEND_API_KEY"))
+ALERTS = Program(
+    "alerts", ("alerts", "run"), ("DATABASE_URL_ALERTS", "ALERTS_SECRET_KEY", "SMTP_PASSWORD", "RESEND_API_KEY")
+)
 
-PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, API, CONTROL, JOBS, CONSOLE)
-DEPLOYED = (*PROGRAMS, ALERTS)
-"""A machine of a developer has no server that takes e-mails; a deployment has."""
+PROGRAMS = (SINK_ANOMALIES, SINK_USAGE, WORKER, PACKER, METER, WEBHOOKS, ALERTS, API, CONTROL, JOBS, CONSOLE)
 KAFKA_SECRETS = ("KAFKA_SASL_PASSWORD",)
 """What every process may have."""
 

@@ -17,6 +17,7 @@ PROGRAMS = (
     processes.SINK_USAGE,
     processes.WORKER,
     processes.PACKER,
+    processes.ALERTS,
     processes.API,
     processes.CONSOLE,
 )

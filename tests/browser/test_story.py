@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.chromium import Watched, look, watched
 from tests.browser.logs import LINES, lines
 from tests.browser.stack import Product, running
+from tests.integration import receiver as receivers
+from tests.integration.sink_process import wait
 from tests.stack.fixtures import scratch
 
 EMAIL, PASSWORD = "ann@example.com", "four words nobody knows"  # pragma: allowlist secret
@@ -33,6 +35,7 @@ def test_from_the_sign_up_to_the_slider(browser: Browser, product: Product, tmp_
         _sees_an_anomaly_arrive(one, command, tmp_path)
         _marks_it_a_false_positive(one)
         _moves_the_slider(one)
+        _is_alerted(one)
         _looks_at_everything_else(one)
 
 
@@ -132,6 +135,39 @@ def _moves_the_slider(one: Watched) -> None:
     look(one, "settings-moved")
     page.get_by_role("button", name="Save the sensitivity").click()
     expect(page.get_by_label("From strict to sensitive")).to_have_value("75")
+
+
+def _is_alerted(one: Watched) -> None:
+    """An endpoint, its secret, a rule, a test that arrives, and what the log says of it."""
+    page = one.page
+    with receivers.receiver() as server:
+        page.get_by_role("navigation", name="Settings").get_by_role("link", name="Alerts").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Alerts")
+        look(one, "alerts-empty")
+        page.get_by_label("Name", exact=True).fill("on call")
+        page.get_by_label("Address").fill(server.url())
+        page.get_by_role("button", name="Make the endpoint").click()
+        expect(page.locator("[data-key]")).to_contain_text("whsec_")
+        look(one, "alerts-secret")
+        page.locator("#rule-name").fill("Checkout at night")
+        page.get_by_label("Streams").fill("check*")
+        page.get_by_label("Quiet from", exact=True).fill("22:00")
+        page.get_by_label("until", exact=True).fill("07:00")
+        page.get_by_role("button", name="Make the rule").click()
+        expect(page.get_by_role("region", name="Rules")).to_contain_text("quiet 22:00 to 07:00 UTC")
+        look(one, "alerts")
+        page.get_by_role("link", name="Checkout at night").click()
+        expect(page.get_by_label("Quiet from", exact=True)).to_have_value("22:00")
+        look(one, "alert-rule")
+        page.get_by_role("link", name="Alerts").click()
+        page.get_by_role("button", name="Test on call").click()
+        delivered = page.get_by_role("region", name="Deliveries").get_by_text("delivered")
+        wait(lambda: bool(page.reload()) and delivered.is_visible(), 30, "the test's delivery")
+        look(one, "deliveries")
+        page.get_by_role("region", name="Deliveries").get_by_role("link").click()
+        expect(page.get_by_role("region", name="Attempts")).to_contain_text("204")
+        look(one, "delivery")
+        assert [request.said["type"] for request in server.requests] == ["endpoint.test"]
 
 
 def _looks_at_everything_else(one: Watched) -> None:

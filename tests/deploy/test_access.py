@@ -17,7 +17,7 @@ from pipeline.embedded.ports import LOOPBACK, free_ports
 from pipeline.packer.sources import GROUP
 from pipeline.stack import components, processes, supervisor
 from pipeline.stack.components import Components
-from pipeline.stack.processes import DEPLOYED, Program
+from pipeline.stack.processes import PROGRAMS, Program
 from schemas.access import USERS, Grant, merged, organization_user
 from schemas.errors import ComponentMissing
 from schemas.topics import EVENTS, TOPICS, USAGE
@@ -36,7 +36,7 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def test_every_process_that_speaks_to_kafka_has_a_user_and_no_other_has() -> None:
-    assert set(USERS) - {"collector", "operator"} == {program.name for program in DEPLOYED} - KAFKALESS
+    assert set(USERS) - {"collector", "operator"} == {program.name for program in PROGRAMS} - KAFKALESS
     assert any(grant.name == GROUP for grant in USERS["packer"])
 
 

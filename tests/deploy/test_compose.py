@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.embedded import components, deployment
-from pipeline.stack.processes import DEPLOYED, KAFKA_SECRETS, Program
+from pipeline.stack.processes import KAFKA_SECRETS, PROGRAMS, Program
 from schemas.settings import SECRETS, Settings, load
 from tests.deploy.compose import FILE, ROOT, new_env, read
 from tests.stack.providers import needed
@@ -27,7 +27,7 @@ PORTS = {
     "jaeger": 16686,
 }
 OTHERS = {"migrate", "topics", "kafka", "postgres", "collector", "prometheus", "grafana", "jaeger"}
-NAMES = {program.name for program in DEPLOYED}
+NAMES = {program.name for program in PROGRAMS}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_all_are_on_one_bridge_network(compose: dict[str, Any]) -> None:
     assert {tuple(service["networks"]) for service in compose["services"].values()} == {("driftlock-network",)}
 
 
-@pytest.mark.parametrize("program", DEPLOYED, ids=lambda p: p.name)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)
 def test_a_process_runs_as_it_does_everywhere(compose: dict[str, Any], program: Program) -> None:
     service = compose["services"][program.name]
     environment = service["environment"]
@@ -105,7 +105,7 @@ def test_a_process_runs_as_it_does_everywhere(compose: dict[str, Any], program: 
 
 def test_schema_and_topics_are_made_before_who_needs_them(compose: dict[str, Any]) -> None:
     once = {"condition": "service_completed_successfully"}
-    for program in DEPLOYED:
+    for program in PROGRAMS:
         after = compose["services"][program.name]["depends_on"]
         if any(secret.startswith("DATABASE_URL") for secret in program.secrets):
             assert after["migrate"] == once

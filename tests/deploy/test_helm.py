@@ -13,7 +13,7 @@ import yaml
 from dashboards.alerts import render
 from pipeline.embedded import deployment
 from pipeline.packer.sources import GROUP
-from pipeline.stack.processes import DEPLOYED
+from pipeline.stack.processes import PROGRAMS
 from schemas.settings import SECRETS, Settings
 from schemas.topics import BLOCKS, EVENTS, WORKER_APP
 from tests.deploy.compose import ROOT
@@ -38,7 +38,7 @@ def values() -> dict[str, Any]:
 
 def test_values_are_our_processes_each_with_its_own_secrets() -> None:
     found = {name: (tuple(one["words"]), set(one["secrets"])) for name, one in values()["processes"].items()}
-    assert found == {program.name: (program.words, set(program.secrets)) for program in DEPLOYED}
+    assert found == {program.name: (program.words, set(program.secrets)) for program in PROGRAMS}
     assert {name for name, one in values()["processes"].items() if one["scale"] == "lag"} == {"packer", "worker"}
     assert set(values()["settings"]) <= {name.upper() for name in Settings.model_fields} - {s.upper() for s in SECRETS}
 
@@ -112,8 +112,8 @@ def test_a_process_runs_as_it_does_everywhere() -> None:
     deployments = {
         one["metadata"]["labels"]["app.kubernetes.io/name"]: one for one in found if one["kind"] == "Deployment"
     }
-    assert set(deployments) == {program.name for program in DEPLOYED}
-    for program in DEPLOYED:
+    assert set(deployments) == {program.name for program in PROGRAMS}
+    for program in PROGRAMS:
         (container,) = deployments[program.name]["spec"]["template"]["spec"]["containers"]
         assert container["command"] == ["driftlock", *program.words]
         given = {item["name"] for item in container["env"]}

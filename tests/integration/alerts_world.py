@@ -94,6 +94,20 @@ class World:
         return self.owner.execute("SELECT state, attempts FROM alert_deliveries ORDER BY seq").fetchall()
 
 
+def book(owner: psycopg.Connection[Any], o: uuid.UUID, seq: int, anomaly_id: uuid.UUID, disposition: str) -> None:
+    """What the ledger knows of an anomaly, as far as alerts ask."""
+    owner.execute("SET session_replication_role = replica")
+    owner.execute(
+        "INSERT INTO ledger (organization_id, seq, kind, disposition, usage_id, count, units, stream, occurred_at,"
+        " arrived_at, recorded_at, meter_hour, period_start, plan, plan_version, blocks_topic_id, blocks_partition,"
+        " frame, event, usage_topic_id, usage_partition, usage_offset, detector_version, prev_hash, hash)"
+        " VALUES (%s, %s, 'usage', %s, %s, 1, 1, 'web', now(), now(), now(), date_trunc('hour', now()), now(), 'p', 1,"
+        " 't', 0, 0, 0, 't', 0, 0, '1', decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'))",
+        (o, seq, disposition, anomaly_id),
+    )
+    owner.execute("SET session_replication_role = origin")
+
+
 @contextmanager
 def world(database: Database, **changed: Any) -> Iterator[World]:
     """A world on a database; `changed` of its senders."""

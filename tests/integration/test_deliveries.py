@@ -16,7 +16,7 @@ from pipeline.tenants import endpoints, rules
 from schemas.models import Message
 from schemas.outbound import BODIES
 from tests.integration import receiver as receivers
-from tests.integration.alerts_world import SEALING, World, world
+from tests.integration.alerts_world import SEALING, World, book, world
 from tests.integration.api_world import anomaly
 from tests.integration.receiver import Receiver, good, status
 from tests.stack.database import Database
@@ -221,17 +221,9 @@ def test_what_a_tenant_may_not_see_is_not_told(one: World, server: Receiver) -> 
     assert one.deliver() == {}
     assert one.states() == []
     one.owner.execute("UPDATE billing_access SET state = 'ok'")
-    one.owner.execute("SET session_replication_role = replica")
     for number, disposition in ((2, "free_withheld"), (3, "billable")):
         one.write(anomaly(o, number))
-        one.owner.execute(
-            "INSERT INTO ledger (organization_id, seq, kind, disposition, usage_id, count, units, stream, occurred_at,"
-            " arrived_at, recorded_at, meter_hour, period_start, plan, plan_version, blocks_topic_id, blocks_partition,"
-            " frame, event, usage_topic_id, usage_partition, usage_offset, detector_version, prev_hash, hash)"
-            " VALUES (%s, %s, 'usage', %s, %s, 1, 1, 'web', now(), now(), now(), date_trunc('hour', now()), now(), 'p', 1,"
-            " 't', 0, 0, 0, 't', 0, 0, '1', decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'))",
-            (o, number, disposition, uuid.UUID(int=number + 1)),
-        )
+        book(one.owner, o, number, uuid.UUID(int=number + 1), disposition)
     assert one.deliver() == {"delivered": 1}  # the ledger knows: nothing is waited for
     assert server.requests[0].said["data"]["anomaly"]["id"] == str(uuid.UUID(int=4))
 

@@ -12,7 +12,7 @@ import yaml
 from dashboards.alerts import render as alerts
 from pipeline.cli.generate import generated
 from pipeline.embedded import deployment
-from pipeline.stack.processes import DEPLOYED, PROGRAMS
+from pipeline.stack.processes import PROGRAMS
 from schemas.settings import SECRETS, load
 from tests.dashboards.grafana import run
 from tests.deploy import compose
@@ -144,7 +144,7 @@ def refuses_a_live_key(ground: Ground) -> str:
 def composes(ground: Ground) -> str:
     """docker-compose.yml: the settings of every service are right; commands and secrets are those of the list."""
     services = compose.read(compose.new_env(ground.folder / "env"))["services"]
-    for program in DEPLOYED:
+    for program in PROGRAMS:
         load(services[program.name]["environment"])
         assert services[program.name]["command"] == ["driftlock", *program.words]
     return f"{len(services)} services"
@@ -158,7 +158,7 @@ def watches(ground: Ground) -> str:
         jobs = answer(f"{url}/api/v1/status/config").json()["data"]["yaml"]
     names = {rule["name"] for group in groups for rule in group["rules"]}
     assert {alert.name for group in alerts.groups().values() for alert in group} <= names
-    assert all(f"job_name: {program.name}" in jobs for program in DEPLOYED)
+    assert all(f"job_name: {program.name}" in jobs for program in PROGRAMS)
     return f"{len(names)} rules"
 
 

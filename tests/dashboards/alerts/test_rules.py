@@ -13,7 +13,7 @@ from dashboards.alerts import render
 from dashboards.alerts.slo import BURNING, LEVELS
 from pipeline.cli import main
 from pipeline.embedded import deployment
-from pipeline.stack.processes import DEPLOYED
+from pipeline.stack.processes import PROGRAMS
 from schemas.metrics import BY_NAME
 from tests.dashboards.alerts.cases import CASES, Case, Series
 from tests.deploy.compose import ROOT
@@ -77,7 +77,7 @@ def test_every_process_is_scraped_at_its_own_port() -> None:
         for asked in job.get("dns_sd_configs", []):
             found[job["job_name"]] = [f"{name}:{asked['port']}" for name in asked["names"]]
     ports = {"api": 8080, "console": 3000}
-    assert found == {p.name: [f"{p.name}:{ports.get(p.name, 9100)}"] for p in DEPLOYED}
+    assert found == {p.name: [f"{p.name}:{ports.get(p.name, 9100)}"] for p in PROGRAMS}
 
 
 @pytest.mark.parametrize("name", sorted(ALERTS))

@@ -19,7 +19,7 @@ from pipeline import kafka, telemetry
 from pipeline.embedded.ports import free_ports
 from pipeline.stack import components, demonstration, processes, recording, seed, supervisor
 from pipeline.stack.components import Components
-from pipeline.stack.processes import ALERTS, DEPLOYED, PROGRAMS, Program
+from pipeline.stack.processes import ALERTS, PROGRAMS, Program
 from pipeline.stack.seed import Seeded
 from schemas.metrics import MOST_VALUES
 from schemas.settings import load
@@ -78,7 +78,7 @@ def _environ(parts: Components, program: Program) -> dict[str, str]:
 
 def _config(parts: Components) -> dict[str, Any]:
     jobs = [
-        {"job_name": p.name, "static_configs": [{"targets": [f"127.0.0.1:{parts.ports[p.name]}"]}]} for p in DEPLOYED
+        {"job_name": p.name, "static_configs": [{"targets": [f"127.0.0.1:{parts.ports[p.name]}"]}]} for p in PROGRAMS
     ]
     return {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
