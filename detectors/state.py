@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detectors import layout as at
 from detectors.kernel import grow, reindex
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"DLS"
 MAX_BYTES = 512 << 10
 _LEVEL = 1
