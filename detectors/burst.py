@@ -35,7 +35,7 @@ from detectors.tokens import MASK
 
 @inner
 def unique(head: Longs, buckets: Longs, burst: Longs, c: Longs) -> None:
-    """Turn hashes into buckets and drop those that repeat within the event."""
+    """Turn hashes into buckets and drop those that repeat within the event; column 2 keeps the hash."""
     stamp = (head[H_EVENTS] & 0xFFFFFFFF) << STAMP_SHIFT
     n = 0
     for i in range(c[C_BURST]):
@@ -43,6 +43,7 @@ def unique(head: Longs, buckets: Longs, burst: Longs, c: Longs) -> None:
         word = buckets[bucket, 1]
         if word & ~LOW24 != stamp:
             buckets[bucket, 1] = (word & LOW24) | stamp
+            burst[n, 2] = burst[i, 0]
             burst[n, 0] = bucket
             burst[n, 1] = burst[i, 1]
             n += 1

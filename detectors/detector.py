@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors import feedback
 from detectors import layout as at
 from detectors.evidence import Explanation, TokenEvidence, WindowMetrics, explanation, metrics, span
 from detectors.kernel import run
@@ -127,7 +128,8 @@ class EpisodeUpdate:
 
     `index` is the last event of this call that was scored by then, -1 where none was: a silence begins, lasts and ends between
     two events. `silence`: no event began the episode; `reference` is that of the stream's last event before it. score, channels, surprisal and reference_n are those of its
-    strongest event; `calibrated` says whether the reference held at least 1,000 scores when it was first reported.
+    strongest event; `calibrated` says whether the reference held at least 1,000 scores when it was first reported. `patterns`: what it was
+    told for so far, for `feedback.teach`.
     """
 
     index: int
@@ -149,6 +151,7 @@ class EpisodeUpdate:
     severity: Severity
     explanation: Explanation
     metrics: WindowMetrics
+    patterns: tuple[feedback.Pattern, ...]
 
 
 def score(
@@ -300,4 +303,5 @@ def _update(state: State, index: int, reason: int) -> EpisodeUpdate:
         severity=severity(surprisal),
         explanation=explanation(state, _ending(state, reason)),
         metrics=metrics(state),
+        patterns=feedback.patterns(state),
     )

@@ -7,6 +7,7 @@ from detectors.layout import (
     ADOPT_AFTER,
     ADOPT_FREE,
     CALIBRATED_FROM,
+    CONFIRMED,
     DAY_MS,
     DONE,
     EMIT_ADOPTED,
@@ -15,6 +16,7 @@ from detectors.layout import (
     EMIT_REPORTED,
     GROUPS,
     H_CALIBRATED,
+    H_CONFIRMED,
     H_COUNT,
     H_EPISODE,
     H_EVENTS,
@@ -29,6 +31,7 @@ from detectors.layout import (
     H_NEXT,
     H_OPEN,
     H_OPENED_AT,
+    H_PATTERN_N,
     H_PEAK_EXTRAPOLATED,
     H_PEAK_REFERENCE,
     H_PEAK_SCORE,
@@ -47,6 +50,7 @@ from detectors.layout import (
     H_TIME,
     MIN_EFFECT,
     N_WINDOWS,
+    NORMAL,
     OPEN_EFFECT,
     OPEN_SURPRISAL,
     QUIET_EVENTS,
@@ -56,6 +60,7 @@ from detectors.layout import (
     Y_SHOWN,
 )
 from detectors.logs import log2
+from detectors.patterns import note_pattern
 from detectors.reference import forget_reference, wait
 
 
@@ -88,10 +93,14 @@ def follow(
     index: int,
     level: int,
     budget: int,
+    pattern: Longs,
+    said: int,
 ) -> tuple[int, bool, bool, bool]:
     """Open, extend, report or close the stream's episode with one event: (what to emit, is a member, opened, is a new peak).
 
     `score` and its surprisal are the event's own and go by the reference; `rate` is a surprisal by itself, and not of the event.
+    `pattern` is what the event is told for, and `said` what a person said of it: what is NORMAL tells nothing, what is CONFIRMED is
+    never adopted.
     """
     told = head[H_REF_N] >= SHOW_FROM and effect >= OPEN_EFFECT
     anomalous = (told and surprisal >= OPEN_SURPRISAL) or rate >= OPEN_SURPRISAL
@@ -116,6 +125,8 @@ def follow(
         head[H_PEAK_SHOWN] = -1
         head[H_JSON] = json
         head[H_SILENT] = 0
+        head[H_PATTERN_N] = 0
+        head[H_CONFIRMED] = 0
         head[H_OPENED_AT] = index
     known = head[H_REF_N]
     if rate > surprisal:
@@ -138,15 +149,20 @@ def follow(
         stronger = shown > head[H_PEAK_SHOWN]
         if head[H_PEAK_SHOWN] < 0 and shown < 0:
             stronger = surprisal > head[H_PEAK_SURPRISAL]
-        if stronger:
+        if stronger and said != NORMAL:
             peak = True
             head[H_PEAK_SCORE] = score
             head[H_PEAK_SHOWN] = shown
             head[H_PEAK_SURPRISAL] = shown if shown >= 0 else surprisal
             head[H_PEAK_EXTRAPOLATED] = extrapolated
             head[H_PEAK_REFERENCE] = known
+        if said == CONFIRMED:
+            head[H_CONFIRMED] = 1
+        telling = shown >= max(level, head[H_RATE_BITS] - budget) and said != NORMAL
+        if telling and pattern[0] != 0:
+            note_pattern(head, pattern[0], pattern[1])
         if not head[H_REPORTED]:
-            if shown >= max(level, head[H_RATE_BITS] - budget):
+            if telling:
                 head[H_REPORTED] = 1
                 head[H_CALIBRATED] = known >= CALIBRATED_FROM
                 emit = EMIT_REPORTED
@@ -159,6 +175,8 @@ def follow(
     if head[H_QUIET] >= QUIET_EVENTS:
         head[H_OPEN] = 0
         emit = EMIT_CLOSED if head[H_REPORTED] else DONE
+    elif head[H_SPAN] >= ADOPT_AFTER and head[H_CONFIRMED]:
+        head[H_SPAN] = START_EVENTS + 1
     elif head[H_SPAN] >= ADOPT_AFTER:
         head[H_OPEN] = 0
         emit = EMIT_ADOPTED if head[H_REPORTED] else DONE

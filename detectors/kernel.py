@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from detectors.anchor import note_form
 from detectors.burst import learn_burst, score_burst
 from detectors.episodes import adopt_counts, follow, learn_rate
 from detectors.fields import is_metric
@@ -18,10 +19,12 @@ from detectors.layout import (
     C_BURST,
     C_JSON,
     C_LINES,
+    C_TEMPLATE,
     C_TOKENS,
     CH_RATE,
     CH_SILENCE,
     COLUMNS,
+    CONFIRMED,
     COUNTS,
     DISORDER,
     DONE,
@@ -76,6 +79,8 @@ from detectors.layout import (
     MIN_EFFECT,
     MOST_JOINED,
     NEVER,
+    NORMAL,
+    OPEN_SURPRISAL,
     OUTAGE_SURPRISAL,
     PEAK_BYTES,
     Q_NUMBER,
@@ -103,6 +108,7 @@ from detectors.logs import log2
 from detectors.novelty import grow_slots, grow_symbols, score_novelty
 from detectors.number import note_number, score_numbers
 from detectors.pairs import grow_pairs, is_full, next_generation, score_pairs
+from detectors.patterns import recognise
 from detectors.rate import note_rate, pass_over, score_rate, tell_time
 from detectors.reading import read_event
 from detectors.reference import learn_reference, smallest_p
@@ -170,6 +176,7 @@ def _kernels(
         lines = np.zeros((MAX_LINES, 3), np.int64)
         scores = np.zeros(GROUPS, np.int64)
         session = np.zeros(2 * SESSION_BITS, np.int64)
+        pattern = np.zeros(2, np.int64)
         for i in range(first, len(times)):
             value = i64(hashes[i])
             place = 0
@@ -279,6 +286,13 @@ def _kernels(
             if group == G_NOVELTY and z_template > z_value:
                 kind = 1
             n_reference = head[H_REF_N]
+            said = i64(0)
+            if shown >= OPEN_SURPRISAL or rate >= OPEN_SURPRISAL:
+                lead = i64(CH_RATE) if rate > surprisal else i64(kind)
+                said = recognise(
+                    head, lead, buckets, numbers, histograms, kinds, timing, tok, lines, burst, c, costs, bursting, pairing, session, counting,
+                    times[i], pattern,
+                )  # fmt: skip
             emit, member, opened, peak = follow(
                 head,
                 reference,
@@ -294,6 +308,8 @@ def _kernels(
                 i,
                 level,
                 budget,
+                pattern,
+                said,
             )
             of_event = surprisal
             if member:
@@ -302,9 +318,9 @@ def _kernels(
                     note_habit(head, habits, bursting[2], bursting[1])
             surprisal = max(surprisal, rate)
             free = head[H_EVENTS] <= GUARD_AFTER or head[H_EVENTS] <= head[H_FREE_UNTIL]
-            if bursts <= GUARD_Z or free:
+            if bursts <= GUARD_Z or free or said == NORMAL:
                 learn_burst(head, buckets, ring, places, c[C_BURST])
-            else:
+            elif said != CONFIRMED:
                 head[H_GUARDED] += 1
                 if head[H_GUARDED] % GUARD_ONE_IN == 0:
                     learn_burst(head, buckets, ring, places, c[C_BURST])
@@ -323,6 +339,7 @@ def _kernels(
                 if rate > 0:
                     note_rate(head, timing)
                 note_number(head, numbers, histograms, tok, counting, times[i], start, min(end - start, PEAK_BYTES))
+            note_form(head, c[C_TEMPLATE], member)
             sample(head, samples, body, start, end, member)
             if head[H_SPAN] >= ADOPT_AFTER and not head[H_OPEN]:
                 adopt_counts(head, buckets)

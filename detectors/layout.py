@@ -207,7 +207,22 @@ H_HISTOGRAM = H_SCALE + SCALES * SCALE_COLUMNS
 H_SIZES = H_HISTOGRAM + SCALES * BINS
 H_CODES = H_SIZES + BASELINE_SAMPLES + WINDOW_SAMPLES
 H_PEAK_CHANNEL = H_CODES + BASELINE_SAMPLES + WINDOW_SAMPLES
-HEAD = H_PEAK_CHANNEL + 8
+H_PATTERN_N = H_PEAK_CHANNEL + 8
+# what the open episode was told for: keys and sizes (patterns.py); what a person said of such: verdict and key, size
+PATTERNS, TAUGHT = 16, 48
+NORMAL, CONFIRMED = 1, 2
+VERDICT_SHIFT, KEY_MASK = 40, (1 << 40) - 1
+SIZE_SLACK = 1 << 15
+H_CONFIRMED, H_TAUGHT_N = H_PATTERN_N + 1, H_PATTERN_N + 2
+H_PATTERNS = H_PATTERN_N + 3
+H_TAUGHT = H_PATTERNS + 2 * PATTERNS
+# forms of events, a word a bin: when warm-up ended (20 bits) | of the last 1,024 at most (20) | of the 1,024 before (20)
+ANCHOR_BINS, ANCHOR_EVENTS, PRESENT_EVENTS = 64, 1000, 1024
+PRESENT_SHIFT, BEFORE_SHIFT, FORM_MASK = 20, 40, (1 << 20) - 1
+H_ANCHOR_N = H_TAUGHT + 2 * TAUGHT
+H_PRESENT_N = H_ANCHOR_N + 1
+H_ANCHOR = H_ANCHOR_N + 2
+HEAD = H_ANCHOR + ANCHOR_BINS
 
 # ---- time, int64[TIMING]: levels of rate | their baselines | weekly pattern | silence
 HOUR_MS = 3_600_000

@@ -31,6 +31,7 @@ from detectors.layout import (
     G_TOLD,
     G_TOLD_AT,
     H_CALIBRATED,
+    H_CONFIRMED,
     H_COUNT,
     H_EPISODE,
     H_EVENTS,
@@ -40,6 +41,7 @@ from detectors.layout import (
     H_LAST,
     H_OPEN,
     H_OPENED_AT,
+    H_PATTERN_N,
     H_PEAK_CHANNEL,
     H_PEAK_EXTRAPOLATED,
     H_PEAK_KIND,
@@ -56,6 +58,7 @@ from detectors.layout import (
     H_SIZES,
     H_SPAN,
     H_STARTED,
+    H_TAUGHT_N,
     H_TIME,
     H_WINDOW_N,
     KIND_SHARE,
@@ -85,6 +88,7 @@ from detectors.layout import (
     X_N,
 )
 from detectors.logs import log2
+from detectors.patterns import key_of, note_pattern, usual_silence
 from detectors.tables import POWERS
 from detectors.tails import count, fit, least, surprisal
 from detectors.weekly import exposure, reach
@@ -152,6 +156,8 @@ def told_at(head: Longs, timing: Longs, level: int, budget: int) -> int:
         return i64(NEVER)
     if head[H_EVENTS] < timing[G_AGAIN]:
         gap = max(gap, 2 * timing[G_LONGEST])  # a stream that comes back haltingly is not told again and again
+    if head[H_TAUGHT_N] > 0:
+        gap = max(gap, usual_silence(head))
     return max(reach(timing, head[H_TIME], gap), opens_at(head, timing))
 
 
@@ -218,6 +224,8 @@ def open_silence(head: Longs, timing: Longs, samples: Bytes, at: int) -> None:
     """An episode that no event begins: the stream's last event stands for it."""
     head[H_OPEN] = 2
     head[H_SILENT] = 1
+    head[H_PATTERN_N] = 0
+    head[H_CONFIRMED] = 0
     head[H_EPISODE] += 1
     head[H_STARTED] = at
     head[H_COUNT] = 1
@@ -241,8 +249,11 @@ def open_silence(head: Longs, timing: Longs, samples: Bytes, at: int) -> None:
 @inner
 def strengthen(head: Longs, timing: Longs, at: int) -> bool:
     """The episode's strongest evidence is the gap up to `at`, if it is stronger than what is known; whether it is."""
-    surprisal, extrapolated = surprisal_of_gap(timing, exposure(timing, head[H_TIME], at))
+    gap = exposure(timing, head[H_TIME], at)
+    surprisal, extrapolated = surprisal_of_gap(timing, gap)
     timing[G_SURPRISAL] = surprisal
+    if head[H_OPEN] == 2:
+        note_pattern(head, key_of(CH_SILENCE, 0, 0), gap)
     score = surprisal // TIME_SCALE
     if head[H_OPEN] == 2 or timing[G_STAGE] == ENDED:
         head[H_LAST] = at

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from schemas.models import Message, Stream
+from schemas.models import Message, Pattern, Stream
 
 Version = Annotated[int, Field(ge=1, lt=1 << 63)]
 Thousandths = Annotated[int, Field(ge=0, le=1_000)]
@@ -68,5 +68,44 @@ class ForgetControl(Message):
         return f"forget/{self.organization_id}/{self.stream}"
 
 
-Control = SettingsControl | StreamControl | ForgetControl
-KINDS: dict[str, type[Control]] = {"settings": SettingsControl, "stream": StreamControl, "forget": ForgetControl}
+class FeedbackControl(Message):
+    """What a person said of an anomaly: its patterns are normal in its stream, are confirmed, or neither any more."""
+
+    v: Literal[1] = 1
+    kind: Literal["feedback"] = "feedback"
+    organization_id: UUID
+    stream: Stream
+    version: Version
+    anomaly_id: UUID
+    verdict: Literal["normal", "confirmed", "none"]
+    patterns: Annotated[tuple[Pattern, ...], Field(max_length=32)]
+
+    @property
+    def key(self) -> str:
+        """The message's key."""
+        return f"feedback/{self.organization_id}/{self.anomaly_id}"
+
+
+class AnchorControl(Message):
+    """A stream's present becomes its anchor."""
+
+    v: Literal[1] = 1
+    kind: Literal["anchor"] = "anchor"
+    organization_id: UUID
+    stream: Stream
+    version: Version
+
+    @property
+    def key(self) -> str:
+        """The message's key."""
+        return f"anchor/{self.organization_id}/{self.stream}"
+
+
+Control = SettingsControl | StreamControl | ForgetControl | FeedbackControl | AnchorControl
+KINDS: dict[str, type[Control]] = {
+    "settings": SettingsControl,
+    "stream": StreamControl,
+    "forget": ForgetControl,
+    "feedback": FeedbackControl,
+    "anchor": AnchorControl,
+}

@@ -15,6 +15,8 @@ BIT = 1 << 16
 
 Severity = Literal["low", "medium", "high", "critical"]
 Stream = Annotated[str, Field(min_length=1, max_length=128)]
+Pattern = Annotated[str, Field(pattern=r"^[0-9a-f]{16}\.[0-9]{1,18}$")]
+"""What an anomaly was told for: a key and a size, as the detector's feedback takes them."""
 
 
 class BadMessage(ValueError):
@@ -109,6 +111,7 @@ class Anomaly(Message):
     position: Position
     detector_version: str
     trace: str | None = None
+    patterns: tuple[Pattern, ...] = ()
 
 
 class AnomalyUsage(Message):
@@ -126,10 +129,22 @@ class AnomalyUsage(Message):
     detector_version: str
 
 
+class StreamStanding(Message):
+    """How a stream stands: warm once it has 1,000 scores to compare with; `per_day` events lately, `drift` from its anchor, 2^-16 bit."""
+
+    stream: Stream
+    events: Annotated[int, Field(ge=0)]
+    reference_n: Annotated[int, Field(ge=0)]
+    per_day: Annotated[int, Field(ge=0)]
+    last_at: int
+    anchor_n: Annotated[int, Field(ge=0)]
+    drift: Annotated[int, Field(ge=0)] | None
+
+
 class ScoredUsage(Message):
     """What one frame held of one organization: never billed. `opened` counts the opened episodes by floor(-log2 p).
 
-    `skipped`: events of paused streams, which were not scored.
+    `skipped`: events of paused streams, which were not scored. `streams`: how those stand of which there is something new to say.
     """
 
     v: Literal[1] = 1
@@ -142,6 +157,7 @@ class ScoredUsage(Message):
     opened: dict[str, int]
     occurred_at: int
     position: Position
+    streams: tuple[StreamStanding, ...] = ()
 
 
 def usage_from_bytes(data: bytes) -> AnomalyUsage | ScoredUsage:

@@ -18,7 +18,6 @@ from pipeline.tenants import course, streams
 from pipeline.tenants.streams import StreamSettings
 
 routes = APIRouter()
-CALIBRATED_FROM = 1_000
 SHOWN_FROM = 50
 Reader = Annotated[Who, Depends(session.allowed("streams:read"))]
 Writer = Annotated[Who, Depends(session.allowed("streams:write"))]
@@ -37,7 +36,7 @@ def listed(request: Request, who: Reader, cursor: str | None = None) -> HTMLResp
         "streams.html",
         found=found,
         opened=opened,
-        calibrated_from=CALIBRATED_FROM,
+        calibrated_from=streams.CALIBRATED_FROM,
         shown_from=SHOWN_FROM,
         now=ours.clock(),
     )
@@ -53,7 +52,7 @@ def one(request: Request, who: Reader, name: str) -> HTMLResponse:
         request,
         "stream.html",
         s=found,
-        calibrated_from=CALIBRATED_FROM,
+        calibrated_from=streams.CALIBRATED_FROM,
         may_write=who.may("streams:write"),
         now=ours.clock(),
     )
@@ -99,3 +98,12 @@ def delete(request: Request, who: Writer, fields: Form) -> Response:
     with ours.pools.tenants.connection() as connection:
         streams.delete_stream(connection, who.organization_id, name, by=who.principal.actor, at=ours.clock())
     return RedirectResponse("/streams", 303)
+
+
+@routes.post("/stream/anchor")
+def anchor(request: Request, who: Writer, fields: Form) -> Response:
+    """Let a stream's present become its anchor."""
+    ours, name = parts.of(request), text(fields, "name", 128)
+    with ours.pools.tenants.connection() as connection:
+        streams.reset_anchor(connection, who.organization_id, name, by=who.principal.actor, at=ours.clock())
+    return RedirectResponse(f"/stream?{urlencode({'name': name, 'saved': 'anchor'})}", 303)

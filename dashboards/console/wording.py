@@ -89,6 +89,19 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
 
 
+def lasting(seconds: int) -> str:
+    """About how long, in the largest unit of which there are two.
+
+    >>> [lasting(seconds) for seconds in (90, 7_100, 100_000, 200_000)]
+    ['about 90 s', 'about 118 min', 'about 27 h', 'about 2 days']
+    """
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"about {seconds // size} {unit}"
+    return f"about {seconds} s"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (number, bits, p_value, odds, size, dollars, rate, when, day, iso, plural, coded, short)
+    f.__name__: f
+    for f in (number, bits, p_value, odds, size, dollars, rate, when, day, iso, plural, coded, short, lasting)
 }

@@ -11,7 +11,7 @@ from pipeline.accounts.roles import Principal
 from pipeline.api.routes_accounts import Body
 from pipeline.api.serving import Served, allowed
 from pipeline.tenants import streams
-from pipeline.tenants.streams import Stream, StreamPage, StreamSettings
+from pipeline.tenants.streams import Anchor, Stream, StreamPage, StreamSettings
 
 router = APIRouter()
 IfMatch = Annotated[str | None, Header(max_length=100)]
@@ -109,3 +109,23 @@ def delete_stream(
     """Unset a stream's settings and forget what was learned of it; its anomalies stay."""
     with served.tenants() as connection:
         streams.delete_stream(connection, principal.organization_id, stream, by=principal.actor, at=served.now())
+
+
+@router.get("/v1/streams/{stream}/anchor", tags=["streams"])
+def get_anchor(
+    served: Served, principal: Annotated[Principal, Depends(allowed("streams:read"))], stream: StreamName
+) -> Anchor:
+    """A stream's frozen anchor, and how far its present is from it, in bits an event."""
+    with served.tenants() as connection:
+        found = streams.get_stream(connection, principal.organization_id, stream)
+    return found.anchor or Anchor(0, streams.CALIBRATED_FROM, None)
+
+
+@router.post("/v1/streams/{stream}/anchor", status_code=202, tags=["streams"])
+def post_anchor(
+    served: Served, principal: Annotated[Principal, Depends(allowed("streams:write"))], stream: StreamName
+) -> Anchor:
+    """Let the stream's present become its anchor, within seconds; the answer is how it was before."""
+    with served.tenants() as connection:
+        found = streams.reset_anchor(connection, principal.organization_id, stream, by=principal.actor, at=served.now())
+    return found.anchor or Anchor(0, streams.CALIBRATED_FROM, None)

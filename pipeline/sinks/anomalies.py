@@ -44,6 +44,7 @@ _COLUMNS = {
     "event": "bigint",
     "detector_version": "text",
     "trace": "text",
+    "patterns": "jsonb",
 }
 _KEY = ("organization_id", "created_at", "id")
 _GIVEN = "unnest(" + ", ".join(f"%s::{kind}[]" for kind in _COLUMNS.values()) + ")"
@@ -128,6 +129,7 @@ def _row(anomaly: Anomaly) -> tuple[Any, ...]:
         "channels": orjson.dumps(anomaly.channels).decode(),
         "explanation": orjson.dumps(anomaly.explanation.model_dump(mode="json")).decode(),
         "metrics": orjson.dumps(anomaly.metrics.model_dump(mode="json")).decode(),
+        "patterns": orjson.dumps(anomaly.patterns).decode(),
         "blocks_topic_id": anomaly.position.topic_id,
         "blocks_partition": anomaly.position.partition,
         "frame": anomaly.position.frame,

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import structlog
 
 from billing.usage import Arrival, book
+from pipeline.sinks import standing
 from pipeline.sinks.metrics import RESCORED, UNITS
 from pipeline.sinks.sink import Connection, Fate, Outcome, Record, Sink
-from schemas.models import BadMessage, usage_from_bytes
+from schemas.models import BadMessage, ScoredUsage, usage_from_bytes
 from schemas.topics import BLOCKS, USAGE
 
 _LOG = structlog.get_logger("pipeline.sinks")
@@ -23,6 +24,8 @@ def write(connection: Connection, records: Sequence[Record], now: int) -> Outcom
             if record.value is None:
                 raise BadMessage("the record has no value")  # noqa: TRY301 one place that rejects
             usage = usage_from_bytes(record.value)
+            if isinstance(usage, ScoredUsage) and (wrong := standing.unfit(usage)):
+                raise BadMessage(wrong)  # noqa: TRY301 one place that rejects
         except BadMessage as error:
             reasons[i] = str(error)
             continue
@@ -32,6 +35,8 @@ def write(connection: Connection, records: Sequence[Record], now: int) -> Outcom
     fates: list[Fate] = ["rejected"] * len(records)
     for i, fate in zip(places, booked.fates, strict=True):
         fates[i] = fate
+    counted = (a.record for a, fate in zip(arrivals, booked.fates, strict=True) if fate == "not_anomaly")
+    standing.store(connection, (record for record in counted if isinstance(record, ScoredUsage)))
     reasons |= {places[i]: said for i, said in booked.reasons.items()}
     for disposition, units in booked.units.items():
         UNITS.labels(disposition).inc(units)

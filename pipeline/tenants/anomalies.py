@@ -14,6 +14,8 @@ from billing.credits import TakenBack, credit_false_positive
 from billing.tenant import tenant
 from pipeline.accounts.errors import Invalid, NotFound, PreconditionFailed
 from pipeline.accounts.texts import line
+from pipeline.tenants.controls import tell
+from schemas.controls import FeedbackControl
 from schemas.models import Severity
 
 Connection = psycopg.Connection[Any]
@@ -22,6 +24,13 @@ Status = Literal["open", "acknowledged", "resolved", "false_positive"]
 MOST_A_PAGE = 500
 _CURSOR = re.compile(r"(\d{1,17})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _ETAG = re.compile(r'"s(\d{1,9})"')
+
+_VERDICTS: dict[Status, Literal["normal", "confirmed", "none"]] = {
+    "open": "none",
+    "acknowledged": "confirmed",
+    "resolved": "confirmed",
+    "false_positive": "normal",
+}
 
 # What a free plan has over its cap is counted and not shown (README of billing: free_withheld).
 SHOWN = (
@@ -180,7 +189,7 @@ def set_status(
     at: datetime,
     credit_limit_percent: int,
 ) -> Set:
-    """Set the status; false_positive credits the bill. `if_match`: an etag, or None for any version.
+    """Set the status; false_positive credits the bill, and its stream learns it as normal. `if_match`: an etag, or None for any version.
 
     `NotFound`, `PreconditionFailed`, `Invalid`.
     """
@@ -195,12 +204,29 @@ def set_status(
             " VALUES (%s, %s, %s, %s, %s, %s, %s)",
             (organization_id, anomaly_id, before.listed.status_version + 1, status, by, at, note),
         )
+        if patterns := _patterns(connection, organization_id, anomaly_id):
+            said = FeedbackControl(
+                organization_id=organization_id,
+                stream=before.listed.stream,
+                version=before.listed.status_version + 1,
+                anomaly_id=anomaly_id,
+                verdict=_VERDICTS[status],
+                patterns=patterns,
+            )
+            tell(connection, said, at)
         credit = None
         if status == "false_positive":
             credit = credit_false_positive(
                 connection, organization_id, anomaly_id, by=by, at=at, limit_percent=credit_limit_percent
             )
         return Set(_get(connection, organization_id, anomaly_id), credit)
+
+
+def _patterns(connection: Connection, organization_id: UUID, anomaly_id: UUID) -> tuple[str, ...]:
+    row = connection.execute(
+        "SELECT patterns FROM anomalies WHERE organization_id = %s AND id = %s", (organization_id, anomaly_id)
+    ).fetchone()
+    return tuple(row[0]) if row else ()
 
 
 def _get(connection: Connection, organization_id: UUID, anomaly_id: UUID) -> Found:

@@ -20,18 +20,23 @@ Connection = psycopg.Connection[Any]
 
 MOST_A_PAGE = 1_000
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+CALIBRATED_FROM = 1_000
 _KNOWN = """
-SELECT coalesce(a.stream, t.stream), t.sensitivity, t.entity_field, coalesce(t.paused, false), t.maintenance_until,
-    coalesce(t.muted, false), coalesce(t.version, 0), coalesce(a.anomalies, 0), a.last_at, a.reference_n, a.calibrated
-FROM (
+WITH found AS (
     SELECT stream, count(*) AS anomalies, max(last_at) AS last_at,
-        (array_agg(reference_n ORDER BY created_at DESC))[1] AS reference_n,
-        (array_agg(calibrated ORDER BY created_at DESC))[1] AS calibrated
+        (array_agg(reference_n ORDER BY created_at DESC))[1] AS reference_n
     FROM anomalies WHERE organization_id = %(organization)s AND (%(one)s::text IS NULL OR stream = %(one)s) GROUP BY stream
-) AS a FULL JOIN (
+), settings AS (
     SELECT * FROM stream_settings WHERE organization_id = %(organization)s AND (%(one)s::text IS NULL OR stream = %(one)s)
-) AS t ON t.stream = a.stream
-WHERE coalesce(a.stream, t.stream) COLLATE "C" > %(after)s AND (t.deleted_at IS NULL OR a.last_at > t.deleted_at) ORDER BY coalesce(a.stream, t.stream) COLLATE "C" LIMIT %(limit)s
+), stands AS (
+    SELECT * FROM stream_standing WHERE organization_id = %(organization)s AND (%(one)s::text IS NULL OR stream = %(one)s)
+)
+SELECT stream, t.sensitivity, t.entity_field, coalesce(t.paused, false), t.maintenance_until, coalesce(t.muted, false),
+    coalesce(t.version, 0), coalesce(a.anomalies, 0), a.last_at, coalesce(s.reference_n, a.reference_n),
+    s.events, s.per_day, s.last_at, s.anchor_n, s.drift
+FROM found AS a FULL JOIN settings AS t USING (stream) FULL JOIN stands AS s USING (stream)
+WHERE stream COLLATE "C" > %(after)s AND (t.deleted_at IS NULL OR greatest(a.last_at, s.last_at) > t.deleted_at)
+ORDER BY stream COLLATE "C" LIMIT %(limit)s
 """
 
 
@@ -50,10 +55,35 @@ class StreamSettings:
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A stream that is known: by an anomaly, or by settings. `reference_n`: scores of its reference as of its last anomaly.
+class WarmUp:
+    """A stream is warm once it has `needed` scores to compare with; its findings are billed from then on.
 
-    `calibrated` None: no anomaly yet, nothing is known of its warm-up.
+    `seconds_left`: at its present rate; None where that is not known.
+    """
+
+    reference_n: int
+    needed: int
+    warm: bool
+    text: str
+    seconds_left: int | None
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The frequencies that were frozen when `events` events had come, of `needed`; `drift_bits`: what an event of the present costs
+    more by them than by its own, None while nothing can be said.
+    """
+
+    events: int
+    needed: int
+    drift_bits: Decimal | None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream that is known: by an event, an anomaly, or settings. `events`: scored since it began, `per_day`: lately.
+
+    `warm_up` None: nothing of it is known yet.
     """
 
     name: str
@@ -61,8 +91,11 @@ class Stream:
     version: int
     anomalies: int
     last_anomaly_at: datetime | None
-    reference_n: int | None
-    calibrated: bool | None
+    warm_up: WarmUp | None
+    events: int | None
+    per_day: int | None
+    last_event_at: datetime | None
+    anchor: Anchor | None
 
 
 @dataclass(frozen=True)
@@ -136,6 +169,25 @@ def delete_stream(connection: Connection, organization_id: UUID, stream: str, *,
             after=None,
             at=at,
         )
+
+
+def reset_anchor(connection: Connection, organization_id: UUID, stream: str, *, by: str, at: datetime) -> Stream:
+    """The stream's present becomes its anchor, within seconds. `NotFound`."""
+    _check_name(stream)
+    with tenant(connection, organization_id):
+        found = _get(connection, organization_id, stream)
+        version = _set(connection, organization_id, stream, found.settings, by=by, if_version=None, at=at)
+        tell(connection, controls.AnchorControl(organization_id=organization_id, stream=stream, version=version), at)
+        actions.record(
+            connection,
+            organization_id,
+            actor=by,
+            action="stream.anchor",
+            before=None,
+            after={"stream": stream},
+            at=at,
+        )
+        return found
 
 
 def _set(
@@ -249,10 +301,39 @@ def _state(settings: StreamSettings) -> dict[str, Any]:
 def _get(connection: Connection, organization_id: UUID, stream: str) -> Stream:
     found = _read(connection, organization_id, stream, "", 1)
     if not found:
-        raise NotFound("there is no stream of that name: a stream is known from its first anomaly on")
+        raise NotFound("there is no stream of that name: a stream is known from its first events on")
     return found[0]
 
 
 def _read(connection: Connection, organization_id: UUID, one: str | None, after: str, limit: int) -> list[Stream]:
     rows = connection.execute(_KNOWN, {"organization": organization_id, "one": one, "after": after, "limit": limit})
-    return [Stream(row[0], StreamSettings(*row[1:6]), *row[6:]) for row in rows]
+    return [_stream(row) for row in rows]
+
+
+def _stream(row: tuple[Any, ...]) -> Stream:
+    name, *settings, version, anomalies, last_anomaly_at = row[:9]
+    reference_n, events, per_day, last_event_at, anchor_n, drift = row[9:]
+    anchor = None
+    if anchor_n is not None:
+        bits = None if drift is None else round(Decimal(drift) / 65_536, 3)
+        anchor = Anchor(min(anchor_n, CALIBRATED_FROM), CALIBRATED_FROM, bits)
+    warm_up = None if reference_n is None else _warm_up(reference_n, per_day)
+    return Stream(
+        name,
+        StreamSettings(*settings),
+        version,
+        anomalies,
+        last_anomaly_at,
+        warm_up,
+        events,
+        per_day,
+        last_event_at,
+        anchor,
+    )
+
+
+def _warm_up(reference_n: int, per_day: int | None) -> WarmUp:
+    missing = max(0, CALIBRATED_FROM - reference_n)
+    left = None if not per_day else missing * 86_400 // per_day
+    text = "warm" if not missing else f"warming {reference_n:,}/{CALIBRATED_FROM:,}"
+    return WarmUp(reference_n, CALIBRATED_FROM, not missing, text, left)

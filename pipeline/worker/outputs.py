@@ -18,6 +18,7 @@ from schemas.models import (
     Explanation,
     Position,
     ScoredUsage,
+    StreamStanding,
     TokenEvidence,
     WindowMetrics,
 )
@@ -58,6 +59,7 @@ def outputs(partition: Partition, number: int, frame: Frame, scored: Scored) -> 
                 opened={str(bits): count for bits, count in sorted(tally.opened.items())},
                 occurred_at=tally.occurred_at,
                 position=position,
+                streams=tuple(StreamStanding(stream=s, **asdict(now)) for s, now in sorted(tally.streams.items())),
             )
             sent.append(Output(USAGE.name, organization_id.encode(), usage.to_bytes()))
     return sent
@@ -100,6 +102,7 @@ def _episode(partition: Partition, block: Block, update: EpisodeUpdate) -> list[
         position=position,
         detector_version=DETECTOR_VERSION,
         trace=first.trace,
+        patterns=tuple(f"{key:016x}.{size}" for key, size in update.patterns),
     )
     sent = [Output(ANOMALIES.name, key, anomaly.to_bytes(), first.trace)]
     if update.revision == 1:

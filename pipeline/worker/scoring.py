@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -9,13 +10,15 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from detectors.detector import Controls, EpisodeUpdate, Events, Ticks, due, missed, new_state, score
+from detectors.detector import Controls, EpisodeUpdate, Events, State, Ticks, due, missed, new_state, score
+from detectors.feedback import teach
+from detectors.standing import Standing, moment, reset_anchor, standing
 from pipeline.places import admit
 from pipeline.worker.clock import advance
 from pipeline.worker.partition import Partition, ResidentStream, Stored
-from pipeline.worker.rules import Asked, Rule, asked_of, portions, said_in, with_rule
+from pipeline.worker.rules import Asked, asked_of, portions, said_in, with_rule
 from pipeline.worker.saved import stream_key
-from schemas.controls import ForgetControl, SettingsControl, StreamControl
+from schemas.controls import AnchorControl, Control, FeedbackControl, ForgetControl, SettingsControl, StreamControl
 from schemas.frames import Block, Frame
 from schemas.identity import named_event_id, placed_event_id
 
@@ -49,7 +52,7 @@ class Reference:
 
 @dataclass
 class Tally:
-    """What a frame held of one organization. `skipped`: events of paused streams."""
+    """What a frame held of one organization. `skipped`: events of paused streams. `streams`: how those stand that have something new."""
 
     scored: int = 0
     duplicates: int = 0
@@ -57,6 +60,7 @@ class Tally:
     first_event: int = 0
     occurred_at: int = 0
     opened: dict[int, int] = field(default_factory=dict)
+    streams: dict[str, Standing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,9 +146,11 @@ def score_frame(
             continue
         tallies[block.organization_id] = tally
         tally.occurred_at = max(tally.occurred_at, newest)
+        known = moment(resident.state)
         found, lost = _score_block(resident, asked, number, frame, bodies, block, chosen, tally)
         updates += [(replace(block, stream=stream), update) for update in found]
         failed += lost
+        tally.streams |= {} if moment(resident.state) == known else {stream: standing(resident.state)}
         partition.note(key, resident.state)
         resident.position, resident.dirty = number, True
     for key, passed in ahead.items():
@@ -193,10 +199,11 @@ def _obey(partition: Partition, number: int, frame: Frame, stored: Stored) -> tu
     changed: dict[str, bool] = {}
     for said in said_in(frame, partition.expected):
         before = partition.rules.get(said.key)
-        rules = with_rule(partition.rules, number, said)
-        if rules is partition.rules:
-            continue
-        partition.rules = rules
+        if not isinstance(said, FeedbackControl):  # as many as anomalies: kept in the states alone
+            rules = with_rule(partition.rules, number, said)
+            if rules is partition.rules:
+                continue
+            partition.rules = rules
         obeyed += 1
         # A silence that waits for the organization's level is looked at again with this frame's time.
         own = None if isinstance(said, SettingsControl) else stream_key(str(said.organization_id), said.stream)
@@ -205,24 +212,40 @@ def _obey(partition: Partition, number: int, frame: Frame, stored: Stored) -> tu
                 partition.deadlines.set(key, 0)
         if own is None or not partition.knows(own):
             continue
-        paused = isinstance(said, StreamControl) and said.paused and not _was_paused(before)
-        if not paused and not isinstance(said, ForgetControl):
+        change = _change(said, before[-1].said if before else None)
+        if change is None:
             continue
         resident = partition.stream(own, stored)
         if changed.setdefault(own, resident.position >= number):
             continue
-        if paused:
-            missed(resident.state)
-        else:
-            resident.state = new_state()
+        resident.state = change(resident.state)
         resident.dirty = True
         partition.note(own, resident.state)
     return obeyed, changed
 
 
-def _was_paused(versions: tuple[Rule, ...] | None) -> bool:
-    before = versions[-1].said if versions else None
-    return isinstance(before, StreamControl) and before.paused
+def _change(said: Control, before: Control | None) -> Callable[[State], State] | None:
+    """What a message changes of its stream's state, if it does: the state is changed in place, or another one is given."""
+    match said:
+        case StreamControl(paused=True) if not (isinstance(before, StreamControl) and before.paused):
+            return _after(missed)
+        case ForgetControl():
+            return lambda _state: new_state()
+        case FeedbackControl():
+            patterns = [(int(key, 16), int(size)) for key, _, size in (p.partition(".") for p in said.patterns)]
+            return _after(lambda state: teach(state, patterns, said.verdict))
+        case AnchorControl():
+            return _after(reset_anchor)
+        case _:
+            return None
+
+
+def _after(change: Callable[[State], None]) -> Callable[[State], State]:
+    def apply(state: State) -> State:
+        change(state)
+        return state
+
+    return apply
 
 
 def _silences(

@@ -9,13 +9,13 @@ import detectors
 
 FOLDER = Path(detectors.__file__).parent
 SCORING_PATH = (
-    "burst", "counts", "episodes", "evidence", "fields", "habits", "identity", "kernel", "layout", "logs", "novelty",
+    "anchor", "burst", "counts", "episodes", "evidence", "fields", "habits", "identity", "kernel", "layout", "logs", "novelty",
     "number",
-    "objects", "pairs", "rate",
+    "objects", "pairs", "patterns", "rate",
     "quantities", "reading", "reference", "samples", "scales", "sessions", "silence", "state",
     "tables", "tails", "tokens", "weekly",
 )  # fmt: skip
-NOT_SCORING = {"__init__", "detector", "jit"}
+NOT_SCORING = {"__init__", "detector", "feedback", "jit", "standing"}
 FORBIDDEN_NAMES = {
     "float", "float16", "float32", "float64", "double", "dot", "matmul", "inner_product", "einsum", "vdot", "tensordot", "mean", "std",
     "var", "average", "log", "log10", "log1p", "exp", "expm1", "exp2", "sqrt", "sin", "cos", "tan", "pow", "power", "fsum", "random",

@@ -31,6 +31,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("post", "/v1/invitations/accept"): {"token": "x", "password": "x" * 12},
     ("put", "/v1/anomalies/{anomaly_id}"): {"status": "false_positive"},
     ("patch", "/v1/streams/{stream}"): {"paused": True},
+    ("post", "/v1/streams/{stream}/anchor"): None,
     ("delete", "/v1/streams/{stream}"): None,
     ("patch", "/v1/organization"): {"name": "theirs", "sensitivity": 0.1},
     ("post", "/v1/keys"): {"name": "theirs", "scopes": ["anomalies:read"]},

@@ -329,6 +329,28 @@ def test_a_stream_is_muted_paused_and_deleted(world: World) -> None:
     ]
 
 
+def test_a_stream_shows_its_warm_up_and_its_anchor(world: World) -> None:
+    ann = person(world, "ann@example.com")
+    with psycopg.connect(world.database.url()) as owner:
+        owner.execute(
+            "INSERT INTO stream_standing VALUES (%(o)s, 'web', 700, 312, 86400, %(at)s, 312, NULL),"
+            " (%(o)s, 'db/main', 9000, 4096, 500, %(at)s, 1000, 98304)",
+            {"o": organization(world), "at": NOW},
+        )
+    listed = ann.get("/streams").text
+    assert "warming 312/1,000, about 11 min left" in listed
+    assert ">1.50<" in listed
+    assert "Warming 312/1,000" in ann.get("/stream?name=web").text
+    page = ann.get("/stream?name=db%2Fmain").text
+    assert "1.50 bits" in page
+    assert "Warm: what is found is billed" in page
+    token = ann.token("/stream?name=db%2Fmain")
+    assert ann.post("/stream/anchor", data={"token": token, "name": "db/main"}).status_code == 303
+    with psycopg.connect(world.database.url()) as owner:
+        kinds = [kind for (kind,) in owner.execute("SELECT message ->> 'kind' FROM control_outbox ORDER BY id")]
+    assert kinds == ["stream", "anchor"]
+
+
 def test_without_its_database_a_page_says_so(world: World) -> None:
     ann = person(world, "ann@example.com")
     with psycopg.connect(world.database.server.url(), autocommit=True) as admin:

@@ -1,8 +1,9 @@
 """What tenants say: it decides what is told from its frame on and moves no score; the same after any crash and any repetition."""
 
+import contextlib
 import random
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import orjson
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from detectors.detector import Controls
 from pipeline.worker.rules import Asked, as_of, asked_of, from_plain, plain, pruned, with_rule
 from schemas import frames
-from schemas.controls import Control, ForgetControl, SettingsControl, StreamControl
+from schemas.controls import Control, FeedbackControl, ForgetControl, SettingsControl, StreamControl
 from schemas.frames import Range
 from schemas.topics import ANOMALIES, USAGE
+from tests.pipeline.worker import test_agent as agents
 from tests.pipeline.worker import test_silences as silences
 from tests.pipeline.worker.test_agent import EVENTS_A_FRAME, ORGANIZATION, Crashed, Outside, frame, run, told, worker
 
@@ -198,6 +200,57 @@ def test_a_forgotten_stream_begins_anew() -> None:
     assert [a for a in late if a["stream"] != "a"] == [
         a for a in anomalies(scored({})) if a["created_at"] >= at_frame(91) and a["stream"] != "a"
     ]
+
+
+AGAIN = agents.LOG
+JUDGED_AT = 95
+
+
+def judged(stream: str, verdict: Literal["normal", "confirmed", "none"], version: int = 1) -> list[Control]:
+    """A verdict on all that was told of a stream so far, by what the anomalies themselves say."""
+    last = {
+        a["id"]: a for a in anomalies(scored({}, AGAIN)) if a["stream"] == stream and a["last_at"] < at_frame(JUDGED_AT)
+    }
+    assert last
+    assert all(a["patterns"] for a in last.values())
+    return [
+        FeedbackControl(
+            organization_id=ID,
+            stream=stream,
+            version=version,
+            anomaly_id=UUID(a["id"]),
+            verdict=verdict,
+            patterns=tuple(a["patterns"]),
+        )
+        for a in last.values()
+    ]
+
+
+def late_streams(said: dict[int, list[Control]]) -> set[str]:
+    """Streams of which something was told after the verdict; the same flood comes in all three of them."""
+    return {a["stream"] for a in anomalies(scored(said, AGAIN)) if a["created_at"] >= at_frame(JUDGED_AT)}
+
+
+def test_what_was_called_normal_is_not_told_again_in_that_stream() -> None:
+    normal = judged("a", "normal")
+    assert late_streams({}) == {"a", "b", "c"}
+    assert late_streams({JUDGED_AT: normal}) == {"b", "c"}
+    assert late_streams({JUDGED_AT: normal, JUDGED_AT + 2: judged("a", "none", 2)}) == {"a", "b", "c"}
+    assert late_streams({JUDGED_AT: judged("a", "confirmed")}) == {"a", "b", "c"}
+    strangers = [c.model_copy(update={"stream": "never seen"}) for c in normal]
+    assert late_streams({JUDGED_AT: strangers}) == {"a", "b", "c"}
+
+
+@settings(max_examples=5, deadline=None)
+@given(crashes=st.lists(st.integers(100, 150), max_size=3), checkpoint_bytes=st.sampled_from([1, 8_000, 60_000]))
+def test_a_verdict_is_obeyed_once_whatever_crashes(crashes: list[int], checkpoint_bytes: int) -> None:
+    said = {JUDGED_AT: judged("a", "normal"), JUDGED_AT + 3: judged("b", "confirmed")}
+    outside = Outside(with_controls(AGAIN, said))
+    for fails_at in [*crashes, -1]:
+        outside.steps, outside.fails_at = 0, fails_at
+        with contextlib.suppress(Crashed):
+            run(outside, worker(outside, checkpoint_bytes), list(range(len(AGAIN))))
+    assert told(outside) == told(scored(said, AGAIN))
 
 
 CHANGES: dict[int, list[Control]] = {
