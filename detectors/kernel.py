@@ -294,23 +294,8 @@ def _kernels(
                     times[i], pattern,
                 )  # fmt: skip
             emit, member, opened, peak = follow(
-                head,
-                reference,
-                scores,
-                score,
-                effect,
-                shown,
-                surprisal,
-                extrapolated,
-                rate,
-                timing,
-                c[C_JSON],
-                i,
-                level,
-                budget,
-                pattern,
-                said,
-            )
+                head, reference, scores, score, effect, shown, surprisal, extrapolated, rate, timing, c[C_JSON], i, level, budget, pattern, said,
+            )  # fmt: skip
             of_event = surprisal
             if member:
                 head[H_BOUND] = allowed

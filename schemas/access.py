@@ -12,6 +12,7 @@ from schemas.topics import (
     CONTROL,
     DEAD_LETTERS,
     EVENTS,
+    SHARED_SOURCES,
     STATES,
     TOPICS,
     USAGE,
@@ -41,7 +42,6 @@ def _groups(*names: str) -> tuple[Grant, ...]:
     return tuple(Grant("group", name, ("Read", "Describe")) for name in names)
 
 
-_SOURCES = tuple(topic for topic in TOPICS if topic is EVENTS or topic.name.startswith("otlp-"))
 _LOOK = tuple(Grant("topic", topic.name, ("Describe", "DescribeConfigs")) for topic in TOPICS)
 _ORGANIZATIONS = Grant("topic", f"{EVENTS.name}.", ("Read", "Describe", "DescribeConfigs"), prefix=True)
 _ALL: tuple[Operation, ...] = (
@@ -57,7 +57,7 @@ _ALL: tuple[Operation, ...] = (
 
 USERS: dict[str, tuple[Grant, ...]] = {
     "packer": (
-        *_topics("Read", *_SOURCES, CONTROL),
+        *_topics("Read", *SHARED_SOURCES, CONTROL),
         *_topics("Write", CONTROL, BLOCKS, DEAD_LETTERS),
         _ORGANIZATIONS,
         *_LOOK,
@@ -77,9 +77,10 @@ USERS: dict[str, tuple[Grant, ...]] = {
         Grant("topic", BLOCKS.name, ("Describe",)),
         *_groups("sink-usage"),
     ),
-    "api": (*_topics("Write", *_SOURCES, CONTROL), *_LOOK),
+    "api": (*_topics("Write", *SHARED_SOURCES, CONTROL), *_LOOK),
     "console": _topics("Write", CONTROL),
-    "collector": _topics("Write", *_SOURCES),
+    "control": _topics("Write", CONTROL),
+    "collector": _topics("Write", *SHARED_SOURCES),
     # `driftlock topics apply`, and what else a person does: not the user of a process.
     "operator": (Grant("topic", "", _ALL, prefix=True), Grant("group", "", ("Read", "Describe"), prefix=True)),
 }

@@ -1,6 +1,6 @@
 """The AsyncAPI 3 document of the topics, made from the list of topics and the models; `driftlock generate` writes asyncapi.json.
 
-Actions are those of this product: it receives what producers send. Only `events` is written by others; the rest is shown
+Actions are those of this product: it receives what producers send. Only `events` and the topics of OTLP are written by others; the rest is shown
 because operators read it. https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from schemas import models
+from schemas import controls, models
 from schemas.topics import (
     ANOMALIES,
     BLOCKS,
@@ -21,6 +21,11 @@ from schemas.topics import (
     EVENTS,
     MAX_STREAM_BYTES,
     ORGANIZATION_HEADER,
+    OTLP,
+    OTLP_CONTENT_TYPE,
+    SHARED_SOURCES,
+    SIGNAL_HEADER,
+    SIGNALS,
     STATES,
     STREAM_HEADER,
     TOPICS,
@@ -35,7 +40,7 @@ BINDING = "0.5.0"
 Json = dict[str, Any]
 
 MESSAGES: Mapping[str, tuple[type[models.Message], ...]] = {
-    CONTROL.name: (models.OrganizationControl, models.SourceControl),
+    CONTROL.name: (models.OrganizationControl, models.SourceControl, *controls.KINDS.values()),
     ANOMALIES.name: (models.Anomaly,),
     USAGE.name: (models.AnomalyUsage, models.ScoredUsage),
     DEAD_LETTERS.name: (models.DeadLetter,),
@@ -43,8 +48,8 @@ MESSAGES: Mapping[str, tuple[type[models.Message], ...]] = {
 """The models whose JSON a topic holds."""
 
 _WHO: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    EVENTS.name: (("api",), ("packer",)),
-    CONTROL.name: (("api", "packer"), ("packer",)),
+    **{topic.name: (("api",), ("packer",)) for topic in SHARED_SOURCES},
+    CONTROL.name: (("api", "control", "packer"), ("packer",)),
     BLOCKS.name: (("packer",), ("worker",)),
     ANOMALIES.name: (("worker",), ("sink-anomalies",)),
     USAGE.name: (("worker",), ("sink-usage",)),
@@ -75,6 +80,14 @@ _EVENTS: Mapping[str, Json] = {
     },
     "TextEvent": {"contentType": "text/plain", "summary": "one text event", "payload": {"type": "string"}},
 }
+_BATCHES: Mapping[str, Json] = {
+    f"Otlp{signal.capitalize()}": {
+        "contentType": OTLP_CONTENT_TYPE,
+        "summary": f"one OTLP batch of {signal} in protobuf, as a collector's Kafka exporter writes it (otlp_proto)",
+        "payload": {"type": "string", "format": "binary"},
+    }
+    for signal in OTLP
+}
 _HEADERS: Json = {
     "type": "object",
     "required": [ORGANIZATION_HEADER],
@@ -83,6 +96,11 @@ _HEADERS: Json = {
         STREAM_HEADER: {"type": "string", "description": "stream of events that name none; else `default`"},
         CONTENT_TYPE_HEADER: {"type": "string", "description": "how the value is read; see schemas/records.py"},
         TRACE_HEADER: {"type": "string", "description": "W3C trace context"},
+        SIGNAL_HEADER: {
+            "type": "string",
+            "enum": [*OTLP],
+            "description": "what a batch of OTLP holds, where its topic does not say",
+        },
         EVENT_IDS_HEADER: {"type": "string", "description": "<name>/<first>: ids of events that have none; our API's"},
     },
 }
@@ -106,7 +124,7 @@ def document() -> Json:
     """The document."""
     used = sorted({model for said in MESSAGES.values() for model in said}, key=lambda m: m.__name__)
     _, schemas = models_json_schema([(m, "serialization") for m in used], ref_template="#/components/schemas/{model}")
-    messages: Json = {name: {"name": name, **said, "headers": _HEADERS} for name, said in _EVENTS.items()}
+    messages: Json = {name: {"name": name, **said, "headers": _HEADERS} for name, said in (_EVENTS | _BATCHES).items()}
     messages |= {said["name"]: said for said in _BINARY.values()}
     for model in used:
         messages[model.__name__] = {
@@ -145,7 +163,8 @@ def document() -> Json:
 
 def _channel(topic: Topic) -> Json:
     is_source = topic.name == EVENTS.name or topic.name.startswith(f"{EVENTS.name}.")
-    names = [*_EVENTS] if is_source else [m.__name__ for m in MESSAGES.get(topic.name, ())]
+    names = [f"Otlp{SIGNALS[topic.name].capitalize()}"] if topic.name in SIGNALS else []
+    names += [*_EVENTS, *_BATCHES] if is_source else [m.__name__ for m in MESSAGES.get(topic.name, ())]
     names += [_BINARY[topic.name]["name"]] if topic.name in _BINARY else []
     config: Json = {
         "cleanup.policy": ["compact" if topic.compacted else "delete"],

@@ -8,7 +8,7 @@ import pytest
 from jsonschema_rs import Draft7Validator, ValidationError
 
 from pipeline.embedded import components
-from schemas import models
+from schemas import controls, models
 from schemas.asyncapi import MESSAGES, document
 from schemas.topics import TOPICS
 from tests.integration.api_world import anomaly
@@ -39,7 +39,11 @@ def test_every_topic_is_a_channel_with_messages_and_operations(made: dict[str, A
 
 
 def test_every_message_of_a_topic_is_in_it() -> None:
-    said = {m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.Message)}
+    said = {
+        m
+        for m in (*vars(models).values(), *vars(controls).values())
+        if isinstance(m, type) and issubclass(m, models.Message)
+    }
     versioned = {m for m in said if "v" in m.model_fields}
     assert versioned == {model for of in MESSAGES.values() for model in of}
 
