@@ -34,9 +34,12 @@ def test_streams() -> None:
         events, dead = read(logs(record, **resource).SerializeToString(), "logs", header)
         return events[0][2] if events else dead[0][1]
 
-    assert stream() == "logs/unknown"
-    assert stream(service__name=7) == "logs/unknown"
-    assert stream(service__name="a\nb") == "logs/a_b"
+    assert stream() == "logs:unknown"
+    assert stream(service__name=7) == "logs:unknown"
+    odd = [stream(service__name=name) for name in ("a\nb", "a/b", "a_b")]
+    assert odd[2] == "logs:a_b"
+    assert len(set(odd)) == 3
+    assert all(name.startswith("logs:a_b") for name in odd)
     assert stream("web") == "web"
     assert stream("web", driftlock__stream="theirs") == "theirs"
     assert stream("web", own="own", driftlock__stream="theirs") == "own"
