@@ -6,13 +6,13 @@ producer's, in UTC with nine digits of a second. Members that are empty are left
 
 | signal | stream | producer's id |
 |---|---|---|
-| logs | `logs/<service>` | the attribute log.record.uid, if it is text |
-| traces | `traces/<service>` | `<trace id>/<span id>` |
-| metrics | `metrics/<service>/<metric>` | none |
+| logs | `logs:<service>` | the attribute log.record.uid, if it is text |
+| traces | `traces:<service>` | `<trace id>/<span id>` |
+| metrics | `metrics:<service>:<metric>` | none |
 
 `<service>` is service.name, behind service.namespace and a dot where that is given, or `unknown`. The attribute `driftlock.stream` of the
-record, else of the resource, else the header x-stream, names another stream. A name that is made here and too long is cut, and ends in `~`
-and a checksum of the whole.
+record, else of the resource, else the header x-stream, names another stream. A name that is made here stands in URLs: a slash or a control
+character in it becomes `_`, a name that is too long is cut, and either then ends in `~` and a checksum of the whole.
 
 Bounds: a batch has MAX_BATCH_BYTES, an event 64 KiB as any other, and twice that in protobuf (so that nothing large is looked at closely); the
 events of a batch together have MAX_EXPANDED_BYTES, because a resource's attributes stand in each; resources, scopes and metrics are MAX_GROUPS;
@@ -54,6 +54,7 @@ Made = tuple[bytes, str, bytes] | tuple[str, str]
 """(body, stream, producer's id), or (class, reason)."""
 
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]")
 _MAX_BYTES = 2 * MAX_EVENT_BYTES
 _SECOND = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -144,11 +145,11 @@ def _lists(batch: Any, signal: str) -> Iterator[Any]:
 
 def stream_name(signal: str, service: str, metric: str = "") -> str:
     """The name of a stream that no attribute and no header names; at most MAX_STREAM_BYTES, different names stay different."""
-    name = _CONTROL_CHARACTERS.sub("_", "/".join(part for part in (signal, service or "unknown", metric) if part))
-    raw = name.encode("utf-8", "replace")
-    if len(raw) <= MAX_STREAM_BYTES:
+    name = ":".join(part for part in (signal, service or "unknown", metric) if part)
+    whole, raw = name.encode("utf-8", "replace"), _NOT_IN_NAMES.sub("_", name).encode("utf-8", "replace")
+    if raw == whole and len(raw) <= MAX_STREAM_BYTES:
         return raw.decode()
-    end = f"~{zlib.crc32(raw):08x}"
+    end = f"~{zlib.crc32(whole):08x}"
     return raw[: MAX_STREAM_BYTES - len(end)].decode("utf-8", "ignore") + end
 
 

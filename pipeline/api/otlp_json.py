@@ -11,6 +11,8 @@ from schemas import otlp
 
 _IDS = frozenset({"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"})
 _DEPTH = 100
+MAX_PARTS = 500_000
+"""Objects and arrays of a batch: fifty for each of the 10,000 records that a request may have. Bounds the time that one takes."""
 
 
 def to_protobuf(value: bytes, signal: str) -> bytes:
@@ -36,8 +38,12 @@ def to_protobuf(value: bytes, signal: str) -> bytes:
 
 def _ids_to_base64(parsed: dict[str, Any]) -> None:
     left: list[Any] = [parsed]
+    parts = 0
     while left:
         part = left.pop()
+        parts += 1
+        if parts > MAX_PARTS:
+            raise ValueError(f"a batch has more than {MAX_PARTS} objects and arrays")
         if type(part) is list:
             left += [element for element in part if type(element) in {dict, list}]
             continue

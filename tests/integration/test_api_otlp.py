@@ -47,8 +47,8 @@ def test_what_the_sdk_sends_is_stored(api_world: World) -> None:
     sent_by_sdk(str(api_world.client.base_url), api_world.key(email), logs=600, spans=50, points=40)
     found = {signal: stored(api_world, topic.name, organization_id) for signal, topic in OTLP.items()}
     assert {signal: len(several) for signal, several in found.items()} == {"logs": 600, "traces": 50, "metrics": 40}
-    assert {stream for _, stream in found["logs"]} == {"logs/sdk"}
-    assert {stream for _, stream in found["metrics"]} == {"metrics/sdk/queue.length"}
+    assert {stream for _, stream in found["logs"]} == {"logs:sdk"}
+    assert {stream for _, stream in found["metrics"]} == {"metrics:sdk:queue.length"}
     assert sorted(event["attributes"]["n"] for event, _ in found["traces"]) == list(range(50))
     assert found["logs"][0][0]["resource"]["service.name"] == "sdk"
 

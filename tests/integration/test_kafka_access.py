@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -73,8 +74,15 @@ def scored(settings: Any) -> int:
         consumer.close()
 
 
-def test_a_tenants_user_writes_its_own_topic_and_no_other() -> None:
-    with scratch() as folder, secure_kafka.running(folder, ("tenant",), ("driftlock",)) as secure:
+@pytest.fixture(scope="module")
+def secure() -> Iterator[Secure]:
+    """A broker with a tenant's user and ours, who may do everything."""
+    with scratch() as folder, secure_kafka.running(folder, ("tenant",), ("driftlock",)) as made:
+        yield made
+
+
+def test_a_tenants_user_writes_its_own_topic_and_no_other(secure: Secure) -> None:
+    with scratch() as folder:
         environ = {**secure.environ("driftlock"), "WORKER_DATA_DIR": str(folder / "worker")}
         settings = load(environ)
         topics.apply(settings, organizations=[MINE, THEIRS])
@@ -115,13 +123,17 @@ def test_a_tenants_user_writes_its_own_topic_and_no_other() -> None:
                 process.kill(child)
 
 
-def test_a_wrong_password_is_one_line() -> None:
-    with scratch() as folder, secure_kafka.running(folder, (), ("driftlock",)) as secure:
-        settings = load(secure.environ("driftlock") | {"KAFKA_SASL_PASSWORD": "wrong"})
-        with pytest.raises(BrokerUnreachable, match=r"(?i)authentication") as told:
-            kafka.require_broker(settings, timeout=4)
-        assert "\n" not in str(told.value)
-        assert "wrong" not in str(told.value)
-        for organization, principal in (("x", "User:a"), (MINE, "a"), (MINE, "User:*")):
-            with pytest.raises(DriftlockError, match="must be"):
-                access.grant(settings, organization, principal)
+def test_a_wrong_password_is_one_line(secure: Secure) -> None:
+    settings = load(secure.environ("driftlock") | {"KAFKA_SASL_PASSWORD": "wrong"})
+    with pytest.raises(BrokerUnreachable, match=r"(?i)authentication") as told:
+        kafka.require_broker(settings, timeout=4)
+    assert "\n" not in str(told.value)
+    assert "wrong" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("organization", "principal"), [("x", "User:a"), (MINE, "a"), (MINE, "User:*"), (MINE, "User:")]
+)
+def test_rules_are_for_one_user_and_one_organization(organization: str, principal: str) -> None:
+    with pytest.raises(DriftlockError, match="must be"):
+        access.grant(load({}), organization, principal)

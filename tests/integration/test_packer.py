@@ -86,7 +86,7 @@ def test_whatever_arrives_becomes_events_or_dead_letters(own_broker: Broker, tmp
             "m2": 1000,
             "text": 1,
             "default": 2,
-            "logs/cart": 7,
+            "logs:cart": 7,
             "theirs": 7,
         }
         assert [orjson.loads(body)["n"] for _, stream, body in taken if stream == "m1"] == list(range(1, 3000, 3))

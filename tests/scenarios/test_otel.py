@@ -109,20 +109,32 @@ def test_everything_sent_is_scored_though_kafka_and_the_collector_are_killed(tol
         gate.stop()
 
 
+def test_a_collector_without_kafka_sends_to_the_api(told: tuple[Story, Collector]) -> None:
+    story, _ = told
+    before = read(story)
+    environ = {"DRIFTLOCK_API_URL": load(story.parts.environ).api_url, "DRIFTLOCK_API_KEY": key(story)}
+    gate = collector.new(story.parts.folder / "to-api", ["api.yaml"], environ)
+    gate.start()
+    try:
+        sent_by_sdk(gate.url, {}, logs=60, spans=20, points=10, name="by the API")
+        stories.until(story, lambda: more(story, before)[0] >= 90, 120, "what went by the API is not scored")
+        assert more(story, before) == (90, 0, 0)
+    finally:
+        gate.stop()
+
+
 def test_one_trace_from_the_request_to_the_rows(told: tuple[Story, Collector]) -> None:
     story, spans = told
+    before = read(story)
     settings = load(story.parts.environ)
-    with psycopg.connect(settings.database_url_api.get_secret_value()) as connection:
-        key = keys.create_key(
-            connection, story.organization_id, "test", ["events:write"], by="test", at=datetime.now(UTC)
-        )
+    bearer = key(story)
     stories.until(story, lambda: answers(settings.api_url), 60, "the API does not answer")
     quiet = [f"user {n % 89} put an item into cart {n % 7}" for n in range(2_000)]
     odd = [f"PANIC: disk sda{n} failed, remounting read-only" for n in range(60)]
     trace, parent = "5c" * 16, "a7" * 8
     for lines, flags in ((quiet, "00"), (odd, "01")):
         headers = {
-            "Authorization": f"Bearer {key.text}",
+            "Authorization": f"Bearer {bearer}",
             "X-Stream": "traced",
             "Content-Type": "application/json",
             "traceparent": f"00-{trace}-{parent}-{flags}",
@@ -153,7 +165,16 @@ def test_one_trace_from_the_request_to_the_rows(told: tuple[Story, Collector]) -
     assert {s["Parent ID"] for s in found if s["ID"] in stores} <= scores
     assert {s["Parent ID"] for s in statements(found)} <= stores
     assert all(s["Trace ID"] == trace for s in found)
+    stories.until(story, lambda: more(story, before)[0] == len(quiet) + len(odd), 60, "not all of it is counted")
     assert not any("PANIC" in value or "cart" in value for s in found for value in s.values())
+
+
+def key(story: Story) -> str:
+    """A new key that may write events."""
+    url = load(story.parts.environ).database_url_api.get_secret_value()
+    now = datetime.now(UTC)
+    with psycopg.connect(url) as connection:
+        return keys.create_key(connection, story.organization_id, "test", ["events:write"], by="test", at=now).text
 
 
 def answers(url: str) -> bool:

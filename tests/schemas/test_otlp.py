@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from schemas import otlp
 from schemas.otlp import read, stream_name
-from schemas.records import describe
+from schemas.records import describe, wrong_stream
 from schemas.records import read as read_record
 from schemas.topics import DEFAULT_STREAM, MAX_EVENT_BYTES, MAX_STREAM_BYTES
 from tests.schemas.batches import AT, PARENT, SPAN, TRACE, logs, metrics, pairs, traces, value
@@ -34,9 +34,12 @@ def test_streams() -> None:
         events, dead = read(logs(record, **resource).SerializeToString(), "logs", header)
         return events[0][2] if events else dead[0][1]
 
-    assert stream() == "logs/unknown"
-    assert stream(service__name=7) == "logs/unknown"
-    assert stream(service__name="a\nb") == "logs/a_b"
+    assert stream() == "logs:unknown"
+    assert stream(service__name=7) == "logs:unknown"
+    odd = [stream(service__name=name) for name in ("a\nb", "a/b", "a_b")]
+    assert odd[2] == "logs:a_b"
+    assert len(set(odd)) == 3
+    assert all(name.startswith("logs:a_b") for name in odd)
     assert stream("web") == "web"
     assert stream("web", driftlock__stream="theirs") == "theirs"
     assert stream("web", own="own", driftlock__stream="theirs") == "own"
@@ -198,8 +201,7 @@ def test_each_record_is_an_event_or_a_dead_letter(made: tuple[str, Any, int], st
     assert sorted([e[0] for e in events] + [d[0] for d in dead]) == list(range(count))
     for _, body, name, _ in events:
         assert type(orjson.loads(body)) is dict
-        assert 0 < len(name.encode()) <= MAX_STREAM_BYTES
-        assert name.isprintable() or name == "".join(name.splitlines())
+        assert wrong_stream(name) == ""
     for _, kind, reason, alone in dead:
         again, (refused,) = read(alone, signal, stream)
         assert (again, refused[:3]) == ([], (0, kind, reason))

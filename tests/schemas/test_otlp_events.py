@@ -23,7 +23,7 @@ def test_a_log_record() -> None:
     batch = logs(record, service__name="cart", service__namespace="shop", host__name="h1")
     batch.resource_logs[0].scope_logs[0].scope.name = "app.disk"
     ((event, stream, event_id),) = told(batch, "logs")
-    assert (stream, event_id) == ("logs/shop.cart", b"u-1")
+    assert (stream, event_id) == ("logs:shop.cart", b"u-1")
     assert event == {
         "body": "disk full",
         "severity": "error",
@@ -85,7 +85,7 @@ def test_spans_know_their_parent_within_the_batch() -> None:
     )
     child.status.code, child.status.message = 2, "timed out"  # type: ignore[assignment]
     (first, stream, first_id), (second, _, _) = told(traces(root, child, service__name="cart"), "traces")
-    assert (stream, first_id) == ("traces/cart", f"{TRACE.hex()}/{PARENT.hex()}".encode())
+    assert (stream, first_id) == ("traces:cart", f"{TRACE.hex()}/{PARENT.hex()}".encode())
     assert (first["name"], first["kind"], first["duration_ns"]) == ("GET /cart", "server", 7_000)
     assert {"parent", "status", "attributes"}.isdisjoint(first)
     assert second["parent"] == "GET /cart"

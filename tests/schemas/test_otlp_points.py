@@ -26,7 +26,7 @@ def test_metric_points() -> None:
     old.summary.data_points.add(count=9, sum=float("inf")).quantile_values.add(quantile=0.99, value=7.0)
     events = told(metrics(gauge, total, spread, scaled, old, Metric(name="none"), service__name="cart"), "metrics")
     assert [stream for _, stream, _ in events] == [
-        f"metrics/cart/{n}" for n in ("cpu", "cpu", "cpu", "requests", "latency", "size", "old")
+        f"metrics:cart:{n}" for n in ("cpu", "cpu", "cpu", "requests", "latency", "size", "old")
     ]
     shared = {"resource": {"service.name": "cart"}}
     assert [event for event, _, _ in events] == [

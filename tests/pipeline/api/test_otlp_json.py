@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from pipeline.api.otlp_json import to_protobuf
+from pipeline.api.otlp_json import MAX_PARTS, to_protobuf
 from schemas import otlp
 
 TRACE, SPAN = bytes(range(160, 176)).hex(), bytes(range(200, 208)).hex()
@@ -79,6 +79,7 @@ def test_every_kind_of_metric_comes_through() -> None:
         + b'{"intValue":1}'
         + b"]}}" * 200
         + b"}]}]}]}",
+        b'{"resourceLogs": [' + b"{}," * MAX_PARTS + b"{}]}",
     ],
 )
 def test_what_is_no_batch_is_refused_in_a_line(body: bytes) -> None:
