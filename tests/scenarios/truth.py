@@ -128,7 +128,8 @@ def prove(
         assert now.billable + now.warmup == len(units)
         assert now.anomalies == len(units)
         booked = connection.execute(
-            "SELECT usage_id, disposition, units FROM ledger WHERE organization_id = %s", (organization_id,)
+            "SELECT usage_id, disposition, units FROM ledger WHERE organization_id = %s AND kind = 'usage'",
+            (organization_id,),
         ).fetchall()
         assert sorted(row[0] for row in booked) == sorted(units)
         assert {row[0] for row in booked if row[1] == "billable"} == {u for u, unit in units.items() if unit.calibrated}
