@@ -24,6 +24,7 @@ def run() -> None:
     from pipeline import kafka
     from pipeline.accounts import announce
     from pipeline.accounts.pools import access_token_key, open_pools
+    from pipeline.tenants.endpoints import sealing
 
     warm_up()
     listening = {"host": settings.host, "port": settings.console_port, "log_config": None, "server_header": False}
@@ -32,6 +33,7 @@ def run() -> None:
         uvicorn.run(build(None), **listening)  # type: ignore[arg-type]
         return
     key = access_token_key(settings)
+    sealing(settings)  # a key that is too short is told now
     pools = open_pools(settings)
     hub = Hub(urls[0])
     try:
