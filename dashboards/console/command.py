@@ -25,6 +25,7 @@ def run() -> None:
     from pipeline.accounts import announce
     from pipeline.accounts.pools import access_token_key, open_pools
     from pipeline.meter import connect_stripe
+    from pipeline.tenants.endpoints import sealing
 
     warm_up()
     listening = {"host": settings.host, "port": settings.console_port, "log_config": None, "server_header": False}
@@ -34,6 +35,7 @@ def run() -> None:
         return
     key = access_token_key(settings)
     stripe = connect_stripe(settings) if settings.stripe_api_key.get_secret_value() else None
+    sealing(settings)  # a key that is too short is told now
     pools = open_pools(settings)
     hub = Hub(urls[0])
     try:

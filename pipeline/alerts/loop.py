@@ -87,11 +87,12 @@ def endpoint_pass(
     rng: random.Random,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Waiting:
-    """Spread what is due, and send to endpoints what is due, counted and logged; what is left."""
+    """Spread what is due, send to endpoints what is due, and forget what is old, counted and logged; what is left."""
     spread.spread_due(connection, clock())
     done = deliveries.deliver_due(connection, by, clock, rng, stopping)
     for outcome, count in done.items():
         DELIVERIES.labels(outcome).inc(count)
+    deliveries.prune(connection)
     left = deliveries.waiting(connection)
     DELIVERIES_WAITING.set(left.pending)
     DELIVERIES_OLDEST.set((clock() - left.oldest).total_seconds() if left.oldest else 0)

@@ -1,5 +1,5 @@
 -- Alerts out: where alerts go, by which rules, what was told of which episode, and how each delivery went.
--- Row-level security and grants are at the end; the rules are those of 0002. Nobody deletes: what is removed has deleted_at.
+-- Row-level security and grants are at the end; the rules are those of 0002. What a tenant removes has deleted_at.
 
 -- Where alerts go. `shown` is all that may be seen of an address that is itself a secret (Slack, PagerDuty).
 CREATE TABLE alert_endpoints (
@@ -123,6 +123,7 @@ CREATE TABLE alert_deliveries (
 );
 CREATE INDEX alert_deliveries_open ON alert_deliveries (next_attempt_at, seq) WHERE state = 'pending';
 CREATE INDEX alert_deliveries_subject ON alert_deliveries (endpoint_id, subject, seq) WHERE state = 'pending';
+CREATE INDEX alert_deliveries_old ON alert_deliveries (created_at) WHERE state <> 'pending';
 CREATE INDEX alert_deliveries_listed ON alert_deliveries (organization_id, seq DESC);
 
 CREATE TABLE alert_attempts (
@@ -134,7 +135,7 @@ CREATE TABLE alert_attempts (
     status integer,
     said text NOT NULL,
     PRIMARY KEY (organization_id, delivery_id, number),
-    FOREIGN KEY (organization_id, delivery_id) REFERENCES alert_deliveries (organization_id, id)
+    FOREIGN KEY (organization_id, delivery_id) REFERENCES alert_deliveries (organization_id, id) ON DELETE CASCADE
 );
 COMMENT ON COLUMN alert_attempts.status IS 'of HTTP; null: none came, or it was an e-mail';
 
@@ -183,6 +184,10 @@ CREATE POLICY api_only ON outbox AS RESTRICTIVE FOR INSERT TO driftlock_api
     WITH CHECK (kind LIKE 'account.%' OR kind = 'endpoint.test');
 CREATE POLICY alerts_only ON outbox AS RESTRICTIVE FOR INSERT TO driftlock_alerts WITH CHECK (kind = 'endpoint.disabled');
 
+-- The log is kept for 30 days.
+CREATE POLICY alerts_prune ON alert_deliveries AS RESTRICTIVE FOR DELETE TO driftlock_alerts
+    USING (state <> 'pending' AND created_at < now() - interval '30 days');
+
 -- Grants ---------------------------------------------------------------------------------------------------------------
 
 GRANT SELECT, INSERT, UPDATE (name, event_types, deleted_at, disabled_at, disabled_why, failures, failing_since,
@@ -204,6 +209,7 @@ GRANT SELECT, UPDATE (disabled_at, disabled_why, failures, failing_since, next_a
 GRANT SELECT ON alert_secrets, alert_rules TO driftlock_alerts;
 GRANT SELECT, INSERT, UPDATE (state, attempts, next_attempt_at, delivered_at, last_error) ON alert_deliveries
     TO driftlock_alerts;
+GRANT DELETE ON alert_deliveries TO driftlock_alerts;
 GRANT SELECT, INSERT ON alert_attempts TO driftlock_alerts;
 GRANT INSERT (organization_id, kind, payload, dedupe_key, created_at, rule_id, due_at), UPDATE (spread_at) ON outbox
     TO driftlock_alerts;

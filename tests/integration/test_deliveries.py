@@ -319,7 +319,7 @@ def test_the_sender_reads_and_writes_no_more_than_it_needs(one: World, server: R
         "UPDATE alert_endpoints SET shown = 'x'",
         "UPDATE alert_rules SET enabled = false",
         "UPDATE alert_secrets SET sealed = ''",
-        "DELETE FROM alert_deliveries",
+        "DELETE FROM alert_attempts",
         "SELECT 1 FROM alert_episodes",
         "SELECT 1 FROM ledger",
         "INSERT INTO outbox (organization_id, kind, payload, dedupe_key, created_at) VALUES (gen_random_uuid(), 'usage.threshold', '{}', 'x', now())",
@@ -328,6 +328,28 @@ def test_the_sender_reads_and_writes_no_more_than_it_needs(one: World, server: R
             one.alerts.execute(query.encode())
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         one.api.execute("SELECT sealed FROM alert_secrets")
+
+
+def test_the_log_is_kept_for_thirty_days(one: World, server: Receiver) -> None:
+    o = one.organization()
+    one.endpoint(o, server.url(), event_types=["billing.plan_changed"])
+    for key in ("old", "new", "waits"):
+        server.answers.append(status(500 if key == "waits" else 204))
+        one.plan_changes(o, key)
+        one.deliver()
+    for days, seq in ((31, 0), (29, 1), (31, 2)):
+        one.owner.execute(
+            "UPDATE alert_deliveries SET created_at = now() - %s * interval '1 day'"
+            " WHERE id = (SELECT id FROM alert_deliveries ORDER BY seq OFFSET %s LIMIT 1)",
+            (days, seq),
+        )
+    one.alerts.execute(
+        "DELETE FROM alert_deliveries WHERE created_at > now() - interval '30 days' OR state = 'pending'"
+    )
+    assert one.states() == [("delivered", 1), ("delivered", 1), ("pending", 1)]
+    assert (deliveries.prune(one.alerts), deliveries.prune(one.alerts)) == (1, 0)
+    assert one.states() == [("delivered", 1), ("pending", 1)]
+    assert one.owner.execute("SELECT count(*) FROM alert_attempts").fetchall() == [(2,)]
 
 
 def test_the_wait_doubles_up_to_an_hour(one: World) -> None:
