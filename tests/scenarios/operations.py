@@ -21,8 +21,9 @@ def command(story: Story, *words: str, code: int = 0, **settings: str) -> str:
 def nothing_differs(story: Story) -> int:
     """The past scored again with the same settings gives what was told, byte by byte; returns the number of anomalies."""
     said = orjson.loads(command(story, "replay", "--json"))
-    assert (said["changed"], said["only_then"], said["only_now"], said["later"]) == (0, 0, 0, 0)
-    # Repeated frames are read again too, and their events left out.
+    assert (said["changed"], said["only_then"], said["only_now"]) == (0, 0, 0)
+    # Repeated frames are read again too, and their events left out. Time goes on: a silence may be found that is not yet told.
     assert said["events"] >= story.published.events
-    assert said["anomalies"][0] == said["anomalies"][1] == said["same"] > 0
+    assert said["anomalies"][0] == said["same"] > 0
+    assert said["anomalies"][1] == said["same"] + said["later"]
     return int(said["same"])
