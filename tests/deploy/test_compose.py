@@ -170,7 +170,7 @@ def test_a_container_begins_with_kernels_where_it_may_write(tmp_path: Path) -> N
     (kernels / "detectors").mkdir(parents=True)
     (kernels / "detectors" / "kernel.nbi").write_bytes(b"code")
     environ = {"PATH": os.environ["PATH"], "DRIFTLOCK_KERNELS": str(kernels), "NUMBA_CACHE_DIR": str(cache)}
-    asked = [ROOT / "deploy" / "enter", "sh", "-c", "cat $NUMBA_CACHE_DIR/detectors/*; exit 7"]
+    asked = [str(ROOT / "deploy" / "enter"), "sh", "-c", "cat $NUMBA_CACHE_DIR/detectors/*; exit 7"]
     for _ in range(2):  # and a container that is started again
         done = subprocess.run(asked, env=environ, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (7, "code")
