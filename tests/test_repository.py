@@ -120,6 +120,9 @@ def test_every_target_of_the_makefile_is_described() -> None:
 
 
 def test_what_is_run_can_be_run() -> None:
-    for path in (ROOT / ".ci" / "run",):
+    scripts = [
+        path for path in TRACKED if path.parts[:1] == ("deploy",) and (ROOT / path).read_bytes().startswith(b"#!")
+    ]
+    for path in (ROOT / ".ci" / "run", *(ROOT / script for script in scripts)):
         assert path.stat().st_mode & 0o111
         subprocess.run(["bash", "-n", path], check=True)

@@ -43,7 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="driftlock-exercise-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        telemetry.configure_logging(load({"LOG_LEVEL": "critical"}), "exercise")
+        telemetry.configure_logging(load({"LOG_LEVEL": "error"}), "exercise")
         parts = components.start(folder / "stack", "kafka", _say, create_time=["events"])
         watch = supervisor.Supervisor(lambda p: processes.start(p, parts.environ_of(p), parts.logs))
         try:

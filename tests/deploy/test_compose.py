@@ -163,3 +163,20 @@ def test_the_image_holds_what_runs_and_is_no_root() -> None:
     for source in (name for line in copied for name in line.split()):
         assert (ROOT / source).exists()
         assert f"!{source.split('/')[0]}" in allowed
+
+
+def test_a_container_begins_with_kernels_where_it_may_write(tmp_path: Path) -> None:
+    kernels, cache = tmp_path / "kernels", tmp_path / "cache"
+    (kernels / "detectors").mkdir(parents=True)
+    (kernels / "detectors" / "kernel.nbi").write_bytes(b"code")
+    environ = {"PATH": os.environ["PATH"], "DRIFTLOCK_KERNELS": str(kernels), "NUMBA_CACHE_DIR": str(cache)}
+    asked = [str(ROOT / "deploy" / "enter"), "sh", "-c", "cat $NUMBA_CACHE_DIR/detectors/*; exit 7"]
+    for _ in range(2):  # and a container that is started again
+        done = subprocess.run(asked, env=environ, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (7, "code")
+    other = subprocess.run([ROOT / "deploy" / "enter", "true"], env={"PATH": os.environ["PATH"]}, check=False)
+    assert other.returncode == 0
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
+    assert 'ENTRYPOINT ["enter"]' in dockerfile
+    assert "DRIFTLOCK_KERNELS=/opt/driftlock/numba" in dockerfile
+    assert "NUMBA_CACHE_DIR=/tmp/numba" in dockerfile

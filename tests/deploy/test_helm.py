@@ -115,7 +115,8 @@ def test_a_process_runs_as_it_does_everywhere() -> None:
     assert set(deployments) == {program.name for program in PROGRAMS}
     for program in PROGRAMS:
         (container,) = deployments[program.name]["spec"]["template"]["spec"]["containers"]
-        assert container["command"] == ["driftlock", *program.words]
+        assert container["args"] == ["driftlock", *program.words]
+        assert "command" not in container  # it would replace the image's entry
         given = {item["name"] for item in container["env"]}
         assert given <= {name.upper() for name in Settings.model_fields}
         secret = {item["name"] for item in container["env"] if "valueFrom" in item} - {"KAFKA_SASL_PASSWORD"}
@@ -137,8 +138,8 @@ def test_jobs_policies_and_rules_fit_together() -> None:
         kinds.setdefault(one["kind"], []).append(one)
     jobs = {job["metadata"]["labels"]["app.kubernetes.io/name"]: job for job in kinds["Job"]}
     commands = {n: job["spec"]["template"]["spec"]["containers"][0] for n, job in jobs.items()}
-    assert commands["migrate"]["command"] == ["driftlock", "db", "migrate"]
-    assert commands["topics"]["command"] == ["driftlock", "topics", "apply"]
+    assert commands["migrate"]["args"] == ["driftlock", "db", "migrate"]
+    assert commands["topics"]["args"] == ["driftlock", "topics", "apply"]
     databases = {s.upper() for s in SECRETS if s.startswith("database_url")}
     assert {item["name"] for item in commands["migrate"]["env"]} >= databases
     assert not {item["name"] for item in commands["topics"]["env"]} & databases

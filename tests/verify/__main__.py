@@ -54,14 +54,14 @@ CHECKS: dict[str, tuple[Check, ...]] = {
 }
 
 
-def main() -> int:
-    """Build, start, check, stop."""
+def main(given: Path | None) -> int:
+    """Build, start, check, stop. `given`: an environment that has it installed already, instead of a new one."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="driftlock-verify-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        _say("building the wheel, installing it into an empty environment ...")
-        prefix = install(folder)
+        _say("using " + str(given) if given else "building the wheel, installing it into an empty environment ...")
+        prefix = given or install(folder)
         telemetry.configure_logging(load({"LOG_LEVEL": "error"}), "verify")
         _say("starting broker, PostgreSQL, a fake Stripe and our processes; publishing a recording ...")
         parts = components.start(folder / "stack", "kafka", _say, create_time=["events"])
@@ -99,4 +99,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else None))

@@ -122,7 +122,7 @@ def send_alert_email(ground: Ground) -> str:
         with psycopg.connect(ground.parts.postgres.url()) as connection:
             connection.execute("UPDATE organizations SET billing_email = 'ops@verify.test'")
             notice = BillingPlanChanged(
-                organization_id=ground.seeded.organization_id, at=at, was="developer", plan="standard", from_at=at
+                organization_id=ground.seeded.organization_id, at=at, was="standard", plan="pro", from_at=at
             )
             put(connection, [Letter("verify", notice)])
         environ = {**ground.parts.environ, "SMTP_HOST": LOOPBACK, "SMTP_PORT": str(port), "SMTP_SECURITY": "none"}
@@ -131,7 +131,7 @@ def send_alert_email(ground: Ground) -> str:
         controller.stop()
     assert [one.returncode for one in done] == [0, 0], done[0].stderr
     ours = [_text(e) for e in inbox.taken if e.rcpt_tos == ["ops@verify.test"]]
-    assert len([text for text in ours if "standard" in text]) == 1, ours
+    assert len([text for text in ours if "to Pro" in text]) == 1, ours
     return f"one mail of {len(ours[0])} characters"
 
 

@@ -1,6 +1,5 @@
 """What the checks of `make verify` stand on: an empty environment with the wheel, and a stack that ran a recording."""
 
-import json
 import os
 import subprocess
 import time
@@ -104,14 +103,3 @@ def answer(url: str) -> httpx.Response:
         return httpx.get(url, timeout=10)
     except httpx.TransportError:
         return httpx.Response(599)
-
-
-def planted(path: Path) -> None:
-    """A log with one line that is not like the others."""
-    lines = [
-        json.dumps({"event": f"user {i % 7} logged in from 10.0.0.{i % 5} in {20 + i % 9} ms"}) for i in range(4_000)
-    ]
-    lines[3_600] = json.dumps(
-        {"event": "panic: segmentation violation at 0xdeadbeef, goroutine 1 [running]: main.main()"}
-    )
-    path.write_text("\n".join(lines) + "\n", "utf-8")
