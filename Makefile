@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser check components bench record picture lock clean
+.PHONY: help venv demo test test-kills test-postgres test-free test-contracts test-browser check components bench bench-live bench-api record picture lock clean
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -68,6 +68,12 @@ components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, s
 
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
 	$(BIN)/python -m tests.benchmarks
+
+bench-live: $(BUILT)  ## from an event in Kafka to an open event stream, p50 and p99; then a thousand open streams
+	$(BIN)/python -m tests.benchmarks.live
+
+bench-api: $(BUILT)  ## events a second through POST /v1/events beside a bare route that only parses the same body
+	$(BIN)/python -m tests.benchmarks.api
 
 quality: $(BUILT)  ## how well anomalies are found, beside peers and committed figures; fails where one fell
 	$(BIN)/python -m tests.quality
