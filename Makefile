@@ -5,8 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser test-otel check components bench record picture lock clean
 .PHONY: test-deploy components-deploy dashboards-check
-.PHONY: verify exercise
-.PHONY: evidence-check
+.PHONY: verify exercise evidence-check bench-live bench-api
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -100,6 +99,12 @@ evidence-check: $(BUILT)  ## a thousand random evidence bundles verify; each of 
 bench: $(BUILT)  ## ratios to peers measured in the same run; fails below a mark
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.ledger
+
+bench-live: $(BUILT)  ## from an event in Kafka to an open event stream, p50 and p99; then a thousand open streams
+	$(BIN)/python -m tests.benchmarks.live
+
+bench-api: $(BUILT)  ## events a second through POST /v1/events beside a bare route that only parses the same body
+	$(BIN)/python -m tests.benchmarks.api
 
 quality: $(BUILT)  ## how well anomalies are found, beside peers and committed figures; fails where one fell
 	$(BIN)/python -m tests.quality

@@ -226,6 +226,14 @@ def read(value: bytes | None, described: Described) -> tuple[list[Event], list[D
     return events, dead
 
 
+def read_pieces(pieces: list[tuple[Any, bytes]], described: Described) -> tuple[list[Event], list[Dead]]:
+    """The same of a record that is one piece a line: each as it was parsed (or the `ValueError`), with its bytes.
+
+    An event without a producer's id has none here: whoever parsed it gives it one.
+    """
+    return _several(pieces, b"", described.stream)
+
+
 def _read(value: bytes | None, described: Described) -> tuple[list[Event], list[Dead]]:  # noqa: C901, PLR0911 - a table of cases
     if described.wrong is not None:
         return [], [(0, *described.wrong, value or b"")]

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind
 from pipeline import kafka, tracing
 from pipeline.api.problems import Answered
 from schemas import records
-from schemas.identity import named_event_id, request_name
+from schemas.identity import named_event_ids, request_name
 from schemas.records import Described
 from schemas.settings import Settings
 from schemas.topics import (
@@ -65,7 +65,7 @@ class Batch:
     name: str
     stream: str
     trace: str
-    ids: tuple[UUID, ...]
+    ids: tuple[str, ...]
     rejected: tuple[Rejected, ...]
     runs: tuple[tuple[int, bytes, str], ...]
     topic: str = EVENTS.name
@@ -92,53 +92,54 @@ def read(value: bytes, described: Described, content_type: str, organization_id:
     if not value.strip():
         raise Answered(400, "the body is empty")
     name = str(request_name(organization_id, key))
-    named = _with_ids(described, name)
-    pieces = _pieces(value, named)
-    if pieces is None:
-        events, dead = records.read(value, named)
-    else:
-        if len(pieces) > MAX_ITEMS:
-            raise Answered(413, f"a request may have {MAX_ITEMS} items, not {len(pieces)}")
-        events, dead = records.read(b"\n".join(pieces), _as_lines(named))
+    pieces = _pieces(value, described)
+    events, dead = records.read(value, described) if pieces is None else records.read_pieces(pieces, described)
     rejected = tuple(Rejected(index, code, reason[:300]) for index, code, reason, _ in dead)
     if not events:
         said = rejected[0].reason if rejected else "the body holds no event"
         raise Answered(400, said, extra={"rejected": [r.__dict__ for r in rejected[:100]]})
-    ids = tuple(named_event_id(organization_id, stream, producer_id.decode()) for _, _, stream, producer_id in events)
+    ids = named_event_ids(organization_id, name, [(index, stream, own) for index, _, stream, own in events])
     runs = ((0, value, content_type),) if pieces is None else tuple(_runs([index for index, *_ in events], pieces))
-    return Batch(name, described.stream, described.trace, ids, rejected, runs)
+    return Batch(name, described.stream, described.trace, tuple(ids), rejected, runs)
 
 
-def _with_ids(described: Described, name: str) -> Described:
-    return Described(described.kind, described.stream, None, described.trace, ids=(name, 0))
-
-
-def _as_lines(described: Described) -> Described:
-    lines = records.describe([(CONTENT_TYPE_HEADER, _NDJSON)])
-    return Described(lines.kind, described.stream, None, described.trace, ids=described.ids)
-
-
-def _pieces(value: bytes, described: Described) -> list[bytes] | None:
-    """The items, a line each, where the body is many; None where it is one event (or nothing that can be read)."""
+def _pieces(value: bytes, described: Described) -> list[tuple[Any, bytes]] | None:
+    """The items, each parsed (or the error) with the line it becomes; None where the body is one event, or can't be read."""
     if described.several:
-        return [line for part in value.split(b"\n") if (line := part.strip())]
+        lines = [line for part in value.split(b"\n") if (line := part.strip())]
+        _require_few(len(lines))
+        return [(_parsed(line), line) for line in lines]
     if value.lstrip()[:1] != b"[" or not described.json:
         return None
     try:
-        parsed = orjson.loads(value)
-        return [orjson.dumps(element) for element in parsed]
+        elements = orjson.loads(value)
     except orjson.JSONDecodeError:
         return None
+    _require_few(len(elements))
+    try:
+        return [(element, orjson.dumps(element)) for element in elements]
     except orjson.JSONEncodeError as error:  # what can be read may be nested deeper than what can be written
         raise Answered(400, "an element is nested too deeply") from error
 
 
-def _runs(indexes: list[int], pieces: list[bytes]) -> list[tuple[int, bytes, str]]:
+def _require_few(items: int) -> None:
+    if items > MAX_ITEMS:
+        raise Answered(413, f"a request may have {MAX_ITEMS} items, not {items}")
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError as error:
+        return error
+
+
+def _runs(indexes: list[int], pieces: list[tuple[Any, bytes]]) -> list[tuple[int, bytes, str]]:
     """Runs of items that follow each other, each at most MAX_RECORD_BYTES."""
     runs: list[tuple[int, list[bytes]]] = []
     size = 0
     for at, index in enumerate(indexes):
-        piece = pieces[index]
+        piece = pieces[index][1]
         if at == 0 or index != indexes[at - 1] + 1 or size + len(piece) >= MAX_RECORD_BYTES:
             runs.append((index, []))
             size = 0

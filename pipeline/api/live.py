@@ -6,7 +6,7 @@ most PAUSE_S, and a client that was away goes on with Last-Event-ID.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -14,6 +14,7 @@ import orjson
 import psycopg
 import structlog
 
+from pipeline.api.shared import Shared
 from pipeline.export import plain
 from pipeline.tenants.live import CHANNEL, Seen
 
@@ -25,6 +26,14 @@ A_READ = 100
 _LOG = structlog.get_logger("pipeline.api")
 
 
+@dataclass(frozen=True)
+class Told:
+    """An anomaly as an event of a stream, and the place after it: made once for all streams that tell it."""
+
+    place: str
+    event: bytes
+
+
 @dataclass
 class Feed:
     """The open streams of a process by organization; `url` is the database, as driftlock_api."""
@@ -32,6 +41,7 @@ class Feed:
     url: str
     streams: dict[UUID, set[asyncio.Event]] = field(default_factory=dict)
     open: int = 0
+    reads: Shared[Sequence[Told]] = field(default_factory=Shared)
     _loop: asyncio.AbstractEventLoop | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -75,7 +85,7 @@ class Feed:
                 event.set()
 
 
-Read = Callable[[str], Awaitable[list[Seen]]]
+Read = Callable[[str], Awaitable[Sequence[Told]]]
 Check = Callable[[], Awaitable[None]]
 
 
@@ -94,7 +104,7 @@ async def stream(feed: Feed, organization_id: UUID, place: str, read: Read, chec
                     await check()
                     for one in found:
                         place = one.place
-                        yield _event(one)
+                        yield one.event
                 if feed.stopped() or woken.is_set():
                     break
             if feed.stopped():
@@ -112,6 +122,7 @@ async def stream(feed: Feed, organization_id: UUID, place: str, read: Read, chec
             del feed.streams[organization_id]
 
 
-def _event(one: Seen) -> bytes:
+def told(one: Seen) -> Told:
+    """The event of an anomaly (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
     data = orjson.dumps(one.anomaly, default=plain)
-    return b"id: " + one.place.encode() + b"\nevent: anomaly\ndata: " + data + b"\n\n"
+    return Told(one.place, b"id: " + one.place.encode() + b"\nevent: anomaly\ndata: " + data + b"\n\n")

@@ -1,7 +1,7 @@
 """Anomalies: lists, one, its status, the live stream, the export."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -82,9 +82,10 @@ async def get_stream(
     if served.feed.open >= streams.MOST_STREAMS:
         raise Answered(503, "too many streams are open here", {"Retry-After": "10"})
 
-    def read(place: str) -> list[live.Seen]:
+    def read(place: str) -> list[streams.Told]:
         with served.tenants() as connection:
-            return live.after(connection, principal.organization_id, place, streams.A_READ)
+            found = live.after(connection, principal.organization_id, place, streams.A_READ)
+        return [streams.told(one) for one in found]
 
     def present() -> str:
         with served.tenants() as connection:
@@ -93,17 +94,19 @@ async def get_stream(
     def check() -> None:
         served.again(principal).require("anomalies:read")
 
+    async def read_shared(after: str) -> Sequence[streams.Told]:
+        key = (principal.organization_id, after)
+        return await served.feed.reads.get(key, lambda: asyncio.to_thread(read, after))
+
+    async def may_still() -> None:
+        if not served.checked_now(principal):
+            await asyncio.to_thread(check)
+
     place = last_event_id or ""
     if not place:
         place = await asyncio.to_thread(present)
     await asyncio.to_thread(read, place)  # a wrong Last-Event-ID is a 422, not a broken stream
-    made = streams.stream(
-        served.feed,
-        principal.organization_id,
-        place,
-        lambda after: asyncio.to_thread(read, after),
-        lambda: asyncio.to_thread(check),
-    )
+    made = streams.stream(served.feed, principal.organization_id, place, read_shared, may_still)
     return StreamingResponse(
         made, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )

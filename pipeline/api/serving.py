@@ -1,7 +1,8 @@
 """What the routes work with: connections, the clock, who asks, and what its organization may. One for a process."""
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -81,12 +82,16 @@ class Serving:
         with self.pools.accounts.connection() as connection:
             yield connection
 
+    def known(self, token: str) -> Principal | None:
+        """Who a token or key is, if that was asked within the last second."""
+        known = self.principals.get(token)
+        return known[1] if known is not None and self.monotonic() < known[0] else None
+
     def who(self, token: str) -> Principal:
         """Who a token or key is, remembered for a second. `BadToken`."""
         at = self.monotonic()
-        known = self.principals.get(token)
-        if known is not None and at < known[0]:
-            return known[1]
+        if (known := self.known(token)) is not None:
+            return known
         if len(self.principals) >= _MOST:
             self.principals.clear()
         with self.accounts() as connection:
@@ -101,11 +106,15 @@ class Serving:
         """Forget who was who: something about it changed here."""
         self.principals.clear()
 
+    def checked_now(self, principal: Principal) -> bool:
+        """Whether `again` was answered within the last second: then nothing needs to be asked."""
+        known = self.checked.get(principal)
+        return known is not None and self.monotonic() < known
+
     def again(self, principal: Principal) -> Principal:
         """The same principal asked for anew; `BadToken` once it is nobody."""
         at = self.monotonic()
-        known = self.checked.get(principal)
-        if known is not None and at < known:
+        if self.checked_now(principal):
             return principal
         with self.accounts() as connection:
             found = (
@@ -134,12 +143,16 @@ class Serving:
         except DeliveryFailed as error:
             _LOG.warning("organization not announced yet", organization_id=str(organization_id), error=str(error))
 
+    def standing_now(self, principal: Principal) -> Standing | None:
+        """What the organization may, if that was asked within the last two seconds."""
+        known = self.standings.get(principal.organization_id)
+        return known[1] if known is not None and self.monotonic() < known[0] else None
+
     def standing(self, principal: Principal) -> Standing:
         """What the organization may, remembered for two seconds."""
         at, organization_id = self.monotonic(), principal.organization_id
-        known = self.standings.get(organization_id)
-        if known is not None and at < known[0]:
-            return known[1]
+        if (known := self.standing_now(principal)) is not None:
+            return known
         if len(self.standings) >= _MOST:
             self.standings.clear()
         try:
@@ -152,7 +165,9 @@ class Serving:
         return found
 
 
-def serving(request: Request) -> Serving:
+# Dependencies are coroutines, and go to a thread only for what was not asked just now: the framework's threads cost more than
+# all that these do.
+async def serving(request: Request) -> Serving:
     """The serving of this process."""
     found: Serving = request.app.state.serving
     return found
@@ -162,24 +177,33 @@ Served = Annotated[Serving, Depends(serving)]
 _BEARER = HTTPBearer(auto_error=False, description="an access token, or an API key `dlk_<id>.<secret>`")
 
 
-def authenticated(
+async def authenticated(
     served: Served, given: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 ) -> Principal:
     """Who asks; 401. Takes one request of the plan's rate limit; 429."""
     if given is None:
         raise BadToken("give an access token or an API key: Authorization: Bearer ...")
-    principal = served.who(given.credentials)
-    served.buckets.require(principal.actor, served.standing(principal).requests_per_minute)
+    principal = served.known(given.credentials)
+    if principal is None:
+        principal = await asyncio.to_thread(served.who, given.credentials)
+    standing = await standing_of(served, principal)
+    served.buckets.require(principal.actor, standing.requests_per_minute)
     return principal
+
+
+async def standing_of(served: Serving, principal: Principal) -> Standing:
+    """What the organization may now."""
+    known = served.standing_now(principal)
+    return known if known is not None else await asyncio.to_thread(served.standing, principal)
 
 
 Acting = Annotated[Principal, Depends(authenticated)]
 
 
-def allowed(scope: Scope) -> Callable[[Principal], Principal]:
+def allowed(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
     """A dependency: who asks, with this scope; 403."""
 
-    def check(principal: Acting) -> Principal:
+    async def check(principal: Acting) -> Principal:
         principal.require(scope)
         return principal
 

@@ -93,14 +93,14 @@ def _end(consumer: Consumer, topic: str, partition: int, tries: int = 50) -> int
         return _end(consumer, topic, partition, tries - 1)
 
 
-def unlimited(database: Database, organization_id: Any) -> None:
+def unlimited(database: Database, organization_id: Any, plan: str = "developer") -> None:
     """No rate limit for an organization."""
     with psycopg.connect(database.url()) as root:
         root.execute(
             "INSERT INTO plan_overrides (organization_id, version, plan, requests_per_minute, set_at, set_by, reason)"
-            " SELECT %s, coalesce(max(version), 0) + 1, 'developer', 1000000, now() - interval '1 hour', 'test', 'test'"
+            " SELECT %s, coalesce(max(version), 0) + 1, %s, 1000000, now() - interval '1 hour', 'test', 'test'"
             " FROM plan_overrides WHERE organization_id = %s",
-            (organization_id, organization_id),
+            (organization_id, plan, organization_id),
         )
 
 
@@ -111,6 +111,13 @@ def world(broker: Broker, database: Database) -> Iterator[World]:
         {"KAFKA_BROKERS": broker.bootstrap, "KAFKA_DURABLE": str(broker.durable).lower(), **database.environ()}
     )
     topics.apply(settings)
+    with served(settings, database) as made:
+        yield made
+
+
+@contextmanager
+def served(settings: Settings, database: Database) -> Iterator[World]:
+    """An API process's worth of an API on what is there already: a second one is a restarted one."""
     serving = Serving(
         open_pools(settings),
         KEY,
@@ -122,8 +129,8 @@ def world(broker: Broker, database: Database) -> Iterator[World]:
     )
     app = build({}, "1", "test", serving, ("https://console.test",))
     port = free_ports(1)[0]
-    served = server(app, LOOPBACK, port)
-    thread = threading.Thread(target=lambda: asyncio.run(served.serve()), daemon=True)
+    listening = server(app, LOOPBACK, port)
+    thread = threading.Thread(target=lambda: asyncio.run(listening.serve()), daemon=True)
     thread.start()
     base = f"http://{LOOPBACK}:{port}"
     with httpx.Client(base_url=base, timeout=30) as client:
@@ -136,7 +143,7 @@ def world(broker: Broker, database: Database) -> Iterator[World]:
         try:
             yield World(settings, database, serving, client)
         finally:
-            served.should_exit = True
+            listening.should_exit = True
             thread.join(20)
             assert not thread.is_alive()
 

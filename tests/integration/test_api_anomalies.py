@@ -10,7 +10,7 @@ import orjson
 import psycopg
 import pytest
 
-from tests.integration.api_world import NOW_MS, World, anomaly, store
+from tests.integration.api_world import NOW_MS, World, anomaly, served, store
 
 
 @pytest.fixture
@@ -198,6 +198,22 @@ def test_the_stream_shows_what_comes_and_resumes(api_world: World, email: str) -
     assert resumed.wait(3)[2] == stream.wait(4)[3] == "number 13"
     wrong = api_world.client.get("/v1/anomalies/stream", headers=api_world.bearer(email) | {"Last-Event-ID": "x"})
     assert wrong.status_code == 422
+
+
+def test_a_stream_goes_on_after_a_restart_and_misses_nothing_in_between(api_world: World, email: str) -> None:
+    organization_id = filled(api_world, email, 1)
+    with served(api_world.settings, api_world.database) as first:
+        first.users = api_world.users
+        stream = Stream(first, email)
+        store(api_world.database, anomaly(organization_id, 50, id=str(uuid.uuid4())))
+        assert stream.wait(1) == ["number 50"]
+        last = stream.events[0][0]
+    store(api_world.database, anomaly(organization_id, 51, id=str(uuid.uuid4())))  # while nobody serves
+    with served(api_world.settings, api_world.database) as again:
+        again.users = api_world.users
+        resumed = Stream(again, email, last)
+        store(api_world.database, anomaly(organization_id, 52, id=str(uuid.uuid4())))
+        assert resumed.wait(2) == ["number 51", "number 52"]
 
 
 def overlapping(world: World, organization_id: Any) -> Iterator[None]:
