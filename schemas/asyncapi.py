@@ -124,7 +124,9 @@ def document() -> Json:
     """The document."""
     used = sorted({model for said in MESSAGES.values() for model in said}, key=lambda m: m.__name__)
     _, schemas = models_json_schema([(m, "serialization") for m in used], ref_template="#/components/schemas/{model}")
-    messages: Json = {name: {"name": name, **said, "headers": _HEADERS} for name, said in (_EVENTS | _BATCHES).items()}
+    messages: Json = {
+        name: {"name": name, **said, "headers": _HEADERS} for name, said in {**_EVENTS, **_BATCHES}.items()
+    }
     messages |= {said["name"]: said for said in _BINARY.values()}
     for model in used:
         messages[model.__name__] = {

@@ -2,7 +2,6 @@
 
 import asyncio
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from google.protobuf import json_format
@@ -140,8 +139,7 @@ def read(value: bytes, described: Described, *, is_json: bool) -> tuple[Batch, i
 
 
 def _batch(described: Described, runs: tuple[tuple[int, bytes, str], ...]) -> Batch:
-    ids: tuple[UUID, ...] = ()
-    return Batch("", described.stream, described.trace, ids, (), runs, OTLP[described.signal].name)
+    return Batch("", described.stream, described.trace, (), (), runs, OTLP[described.signal].name)
 
 
 def _answer(signal: str, rejected: int, reason: str, *, is_json: bool) -> Response:

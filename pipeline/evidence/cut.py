@@ -41,7 +41,7 @@ class Cut:
 def told(source: Source, updates: Iterable[EpisodeUpdate], identity: UUID) -> Iterator[tuple[str, bytes]]:
     """(topic, message) of the updates of one anomaly, as a worker sends them."""
     block = Block(source.organization_id, source.stream, 0, 0)
-    scored = Scored([(block, update) for update in updates], {}, [], whole=False, overflowed=set())
+    scored = Scored([(block, update) for update in updates], {}, [], whole=False, overflowed=set(), obeyed=0)
     for output in outputs(Partition(source.partition, source.topic_id), 0, _NOTHING, scored):
         if output.topic == ANOMALIES.name:
             fits = Anomaly.from_bytes(output.value).id == identity

@@ -14,7 +14,7 @@ from pipeline.accounts.pools import open_pools
 from pipeline.alerts.spread import spread_due
 from schemas.settings import load
 from tests.dashboards.console.visitor import Visitor
-from tests.integration.test_console import World, organization, person
+from tests.integration.console_world import World, organization, person
 from tests.stack.database import Database
 
 HERE = "/settings/alerts"

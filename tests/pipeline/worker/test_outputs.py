@@ -21,7 +21,7 @@ def test_letters_of_a_failed_block_keep_the_events_ids() -> None:
     columns = frames.columns([0] * 3, [0, 1, 2], [9] * 3, [1_700_000_000_000] * 3, NAMES, BODIES)
     frame = Frame((Range("events", "T", 0, (9, 0), (10, 0), 0),), (block,), columns)
     failed = Failed(block, np.arange(3), "could not be scored: ValueError: x")
-    sent = outputs(Partition(0, "blocks"), 4, frame, Scored([], {}, [failed], whole=True, overflowed=set()))
+    sent = outputs(Partition(0, "blocks"), 4, frame, Scored([], {}, [failed], whole=True, overflowed=set(), obeyed=0))
     letters = [DeadLetter.from_bytes(output.value) for output in sent]
     assert [(letter.offset, letter.index, letter.stage) for letter in letters] == [(9, i, "worker") for i in range(3)]
     names = []
