@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 from billing.tenant import tenant
 from pipeline import control, kafka, topics
 from pipeline.accounts.errors import PreconditionFailed
-from pipeline.database import connect
+from pipeline.database import connect as connect_process
 from pipeline.tenants import controls
 from pipeline.tenants import settings as organizations
 from schemas.controls import SettingsControl
@@ -71,7 +71,7 @@ def carried(api_world: World, database: Database) -> Iterator[tuple[Settings, ps
     """A broker with its topics, and the carrier's connection to a database of this test."""
     settings = load({"KAFKA_BROKERS": api_world.settings.kafka_brokers, **database.environ()})
     topics.apply(settings)
-    with connect(settings, "control") as connection:
+    with connect_process(settings, "control") as connection:
         yield settings, connection
 
 
@@ -105,7 +105,7 @@ def test_messages_are_carried_in_order_and_once_more_when_asked(
     for to in ("0.1", "0.2", "0.3"):
         set_sensitivity(database, organization_id, to)
     key = f"settings/{organization_id}"
-    with connect(settings, "control") as second, second.transaction():
+    with connect_process(settings, "control") as second, second.transaction():
         second.execute("SELECT pg_advisory_xact_lock(%s)", (control._LOCK,))
         assert control.carry(connection, producer, present) == 0  # another one carries
     assert control.carry(connection, producer, present) == 3
