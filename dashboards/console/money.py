@@ -1,5 +1,6 @@
 """Usage with its alerts and forecast; billing: the invoice as it stands, past ones, what anomalies cost, the plan."""
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import uuid4
 
@@ -16,6 +17,8 @@ from pipeline.tenants import plan, usage
 from schemas.errors import UnknownOrganization
 
 routes = APIRouter()
+FORECAST_AFTER = timedelta(days=1)
+"""A rate that is known for minutes says nothing about a month."""
 Form = Annotated[FormData, Depends(security.form)]
 Paying = Annotated[Who, Depends(session.allowed("billing:write"))]
 
@@ -32,7 +35,8 @@ def used(request: Request, who: Annotated[Who, Depends(session.allowed("usage:re
     except UnknownOrganization:
         return page(request, "usage.html", u=None, alerts=[], most=0, now=now)
     most = max((d.billable + d.capped + d.free_withheld for d in found.days), default=0)
-    return page(request, "usage.html", u=found, alerts=alerts, most=most, now=now)
+    young = now - found.quota.period_start < FORECAST_AFTER
+    return page(request, "usage.html", u=found, alerts=alerts, most=most, now=now, young=young)
 
 
 @routes.get("/billing")

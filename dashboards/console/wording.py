@@ -101,7 +101,27 @@ def lasting(seconds: int) -> str:
     return f"about {seconds} s"
 
 
+_KINDS = {
+    "value": "new value",
+    "template": "new form of event",
+    "burst": "burst",
+    "session": "unusual sequence",
+    "number": "unusual number",
+    "rate": "unusual rate",
+    "silence": "silence",
+}
+
+
+def kind(name: str) -> str:
+    """A channel of the detector as people call it; one that is not known here as it is.
+
+    >>> kind("value"), kind("other")
+    ('new value', 'other')
+    """
+    return _KINDS.get(name, name)
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     f.__name__: f
-    for f in (number, bits, p_value, odds, size, dollars, rate, when, day, iso, plural, coded, short, lasting)
+    for f in (number, bits, p_value, odds, size, dollars, rate, when, day, iso, plural, coded, short, lasting, kind)
 }

@@ -1,5 +1,6 @@
 """The plan on the console's billing page: its buttons, the way to Stripe, what is planned, and who sees no button."""
 
+import html
 import re
 from collections.abc import Iterator
 
@@ -26,7 +27,8 @@ def world(database: Database, stripe: StripeWorld) -> Iterator[World]:
 
 
 def buttons(one: Visitor) -> list[str]:
-    return re.findall(r"<button[^>]*>([^<]+)</button>", one.get("/billing").text.split("<main")[1])
+    main = one.get("/billing").text.split("<main")[1]
+    return [html.unescape(text) for text in re.findall(r"<button[^>]*>([^<]+)</button>", main)]
 
 
 def order(one: Visitor, where: str, **fields: str) -> str:

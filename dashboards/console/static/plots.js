@@ -19,6 +19,13 @@
     }
     g.restore();
   };
+  const iso = (seconds) => new Date(seconds * 1000).toISOString();
+  const clock = (u, splits, axis, space, step) => splits.map((at, i) => {
+    const day = iso(at).slice(0, 10);
+    if (step >= 86400) return day;
+    const time = iso(at).slice(11, step >= 60 ? 16 : 19);
+    return i === 0 || iso(splits[i - 1]).slice(0, 10) !== day ? `${time}\n${day}` : time;
+  });
   const chart = (place, data, values, name, height, points) => {
     const first = data.x[0];
     const last = data.x[data.x.length - 1];
@@ -29,7 +36,7 @@
       legend: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       scales: { x: { time: data.timed, range: (u, low, high) => (points && !(low > first && high < last) ? [first - room, last + room] : [low, high]) }, y: { range: (u, low, high) => [0, Math.max(high || 1, 1) * 1.08] } },
-      axes: [{ ...axis, space: 70 }, { ...axis, label: name, labelSize: 18, labelFont: "12px system-ui, sans-serif", size: 46 }],
+      axes: [{ ...axis, space: 70, ...(data.timed ? { values: clock } : {}) }, { ...axis, label: name, labelSize: 18, labelFont: "12px system-ui, sans-serif", size: 46 }],
       series: [{}, { stroke: colour("--ink"), width: points ? 0 : 1, fill: points ? undefined : colour("--well"), points: { show: points, size: 7, fill: colour("--accent"), stroke: colour("--accent") } }],
       hooks: { draw: [lines(data.marks)] },
     }, [data.x, values], place);
