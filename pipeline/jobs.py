@@ -11,6 +11,7 @@ import structlog
 
 from billing.changes import roll_periods
 from pipeline import database
+from pipeline.accounts.prune import prune
 from pipeline.database import Connection, one_line
 from pipeline.metrics import counter, gauge
 from schemas.errors import DatabaseUnreachable, SchemaMissing
@@ -63,6 +64,7 @@ def run(settings: Settings, stop: threading.Event, status: Status) -> None:
         try:
             with connect(settings) as connection:
                 rolled = roll_periods(connection, present())
+                pruned = prune(connection, present())
         except DatabaseUnreachable as error:
             status.failing = str(error)
             FAILED.labels(type(error).__name__).inc()
@@ -71,5 +73,5 @@ def run(settings: Settings, stop: threading.Event, status: Status) -> None:
         else:
             status.failing = ""
             PROGRESS.set_to_current_time()
-            _LOG.info("periods rolled on", organizations=rolled)
+            _LOG.info("jobs done", rolled_on=rolled, pruned=sum(pruned.values()))
             stop.wait(PASS_SECONDS)

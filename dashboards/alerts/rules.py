@@ -95,6 +95,8 @@ BILLING = (
           "Signatures don't fit: a secret was rotated at Stripe and not here, or somebody else sends.", "STRIPE_WEBHOOK_SECRETS takes several while rotating. Stripe sends again for three days, and `driftlock stripe resync` gets what was missed."),
     Alert("ResyncOld", "warning", 10, "time() - (driftlock_webhook_resynced_timestamp_seconds > 0) > 172800", "the last resync with Stripe was {{ $value | humanizeDuration }} ago",
           "The nightly comparison with Stripe fails.", "`driftlock stripe resync` says why."),
+    Alert("ControlWaits", "warning", 1, "max(driftlock_control_waiting_messages) > 0", "{{ $value }} changed settings have not reached Kafka for a minute",
+          "What tenants set (sensitivity, mutes, feedback) is stored and not obeyed: Kafka does not acknowledge, or no process carries it.", "The log of control; `driftlock control run` may be started on any machine, one at a time carries."),
     Alert("MailsWait", "warning", 10, "driftlock_alerts_oldest_waiting_seconds > 3600", "a mail waits for {{ $value | humanizeDuration }}",
           "The mail server does not take our mails.", "`driftlock alerts run --once`; SMTP_* settings."),
     Alert("MailsDead", "warning", 0, "driftlock_alerts_dead > 0", "{{ $value }} mails were given up",

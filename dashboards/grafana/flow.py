@@ -56,6 +56,16 @@ BOARD = Board(
             Query(rate("driftlock_worker_frames_read_again_total"), "read again, a second"),
             Query("sum(driftlock_worker_organizations_over_limit_total)", "organizations over their limit"),
         )),
+        Panel("What tenants set", "Messages on their way to the workers; waiting: 0.", (
+            Query("sum(driftlock_control_waiting_messages)", "waiting"),
+            Query(zero(rate("driftlock_control_messages_total")), "carried, a second"),
+            Query(zero(rate("driftlock_worker_controls_total")), "obeyed, a second and partition"),
+        )),
+        Panel("Alerts to endpoints", "Attempts by outcome; endpoints of tenants may be down for days.", (
+            Query(zero(rate("driftlock_alerts_deliveries_total", "outcome")), "{{outcome}}"),
+            Query("sum(driftlock_alerts_deliveries_waiting)", "waiting"),
+            Query("max(driftlock_alerts_deliveries_oldest_seconds)", "age of the oldest, s"),
+        )),
         Panel("Memory", "Flat.", (Query("sum by (job) (process_resident_memory_bytes)", "{{job}}"),), "bytes"),
         Panel("Processor", "1 is one core.", (Query("sum by (job) (rate(process_cpu_seconds_total[$__rate_interval]))", "{{job}}"),)),
         Panel("Garbage collections", "", (Query("sum by (job, generation) (rate(python_gc_collections_total[$__rate_interval]))", "{{job}} {{generation}}"),), "ops"),

@@ -129,6 +129,7 @@ CASES = {
     "WebhookDead": level("driftlock_webhook_dead_events", "1x30", "0x30"),
     "WebhooksRefused": level('driftlock_webhook_received_total{answer="400"}', "0+1x30", "0x20 1x10"),
     "ResyncOld": Case({RESYNCED: "60x60"}, {RESYNCED: "60 60 0+3600x60"}, 3_000, every=60),
+    "ControlWaits": level("driftlock_control_waiting_messages", "3x30", "0x30"),
     "MailsWait": level("driftlock_alerts_oldest_waiting_seconds", "4000x30", "3500x30"),
     "MailsDead": level("driftlock_alerts_dead", "1x30", "0x30"),
     "Rescored": level("driftlock_sink_rescored_total", "0x10 1x20", "4x30"),
