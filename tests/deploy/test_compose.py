@@ -140,7 +140,7 @@ def test_new_secrets_are_for_their_owner_alone_and_never_made_twice(tmp_path: Pa
     first = new_env(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     secrets = [value for value in first.values() if value]
-    assert len(set(secrets)) == len(secrets) == 11
+    assert len(set(secrets)) == len(secrets) == 13
     assert min(map(len, secrets)) >= 32
     again = subprocess.run([ROOT / "deploy" / "new-env", path], capture_output=True, text=True, check=False)
     assert again.returncode == 2
