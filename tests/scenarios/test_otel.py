@@ -149,24 +149,31 @@ def test_one_trace_from_the_request_to_the_rows(told: tuple[Story, Collector]) -
         return row[0] if row else 0
 
     stories.until(story, lambda: kept() > 0, 90, "the odd lines are no anomaly")
-    wanted = {"publish", "pack", "score", "store anomalies", "store usage"}
-    stories.until(
-        story,
-        lambda: wanted <= {s["Name"] for s in printed(spans, trace)} and statements(printed(spans, trace)) != [],
-        30,
-        f"spans are missing: {sorted({s['Name'] for s in printed(spans, trace)})}",
-    )
+    # Each process sends its spans when it likes: a child may be printed before its parent.
+    stories.until(story, lambda: whole(printed(spans, trace), parent), 60, "the trace has a gap")
     found = printed(spans, trace)
-    named = {s["Name"]: s for s in found}
-    assert named["publish"]["Parent ID"] == parent
-    assert named["pack"]["Parent ID"] == named["score"]["Parent ID"] == named["publish"]["ID"]
-    scores = {s["ID"] for s in found if s["Name"] == "score"}
-    stores = {s["ID"] for s in found if s["Name"].startswith("store ")}
-    assert {s["Parent ID"] for s in found if s["ID"] in stores} <= scores
-    assert {s["Parent ID"] for s in statements(found)} <= stores
     assert all(s["Trace ID"] == trace for s in found)
     stories.until(story, lambda: more(story, before)[0] == len(quiet) + len(odd), 60, "not all of it is counted")
     assert not any("PANIC" in value or "cart" in value for s in found for value in s.values())
+
+
+def whole(found: list[dict[str, str]], sender: str) -> bool:
+    """Whether the spans are all there, each below the one that it goes on from."""
+    ids: dict[str, set[str]] = {}
+    parents: dict[str, set[str]] = {}
+    for span in found:
+        name = "statement" if span in statements(found) else span["Name"]
+        ids.setdefault(name, set()).add(span["ID"])
+        parents.setdefault(name, set()).add(span["Parent ID"])
+    if not {"publish", "pack", "score", "store anomalies", "store usage", "statement"} <= ids.keys():
+        return False
+    stores = ids["store anomalies"] | ids["store usage"]
+    return (
+        parents["publish"] == {sender}
+        and parents["pack"] == parents["score"] == ids["publish"]
+        and parents["store anomalies"] | parents["store usage"] <= ids["score"]
+        and parents["statement"] <= stores
+    )
 
 
 def key(story: Story) -> str:
