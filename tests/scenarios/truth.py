@@ -1,6 +1,8 @@
 """The account at the end of a story: nothing lost, nothing counted twice, the same bytes as a clean scoring."""
 
+import time
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +24,7 @@ from schemas.settings import Settings, load
 from schemas.topics import ANOMALIES, BLOCKS, DEAD_LETTERS, USAGE
 from tests.scenarios.traffic import Published
 
+TOLD_WITHIN_S = 30.0
 Revisions = dict[tuple[UUID, int], bytes]
 
 
@@ -105,8 +108,9 @@ def complete(components: Components, organization_id: UUID, published: Published
 def prove(components: Components, organization_id: UUID, published: Published) -> account.Account:
     """Assert the whole account; returns it."""
     settings = load(components.environ)
-    revisions, units = emitted(settings)
+    before, units_before = emitted(settings)
     clean_revisions, clean_units = clean(settings)
+    revisions, units = _told(settings, before.keys() | clean_revisions.keys(), units_before.keys() | clean_units.keys())
     differing = [
         key for key in revisions.keys() | clean_revisions.keys() if revisions.get(key) != clean_revisions.get(key)
     ]
@@ -127,6 +131,18 @@ def prove(components: Components, organization_id: UUID, published: Published) -
         assert ledger.verify(connection, organization_id) is None
     assert len(dead_letters(settings)) == published.dead
     return now
+
+
+def _told(
+    settings: Settings, keys: AbstractSet[tuple[UUID, int]], unit_ids: AbstractSet[UUID]
+) -> tuple[Revisions, dict[UUID, AnomalyUsage]]:
+    """What was told of these. The stack still runs: what ticks had changed by the end of `blocks` is told a moment later."""
+    deadline = time.monotonic() + TOLD_WITHIN_S
+    while True:
+        revisions, units = emitted(settings)
+        if (keys <= revisions.keys() and unit_ids <= units.keys()) or time.monotonic() > deadline:
+            return {k: v for k, v in revisions.items() if k in keys}, {k: v for k, v in units.items() if k in unit_ids}
+        time.sleep(0.3)
 
 
 def dead_letters(settings: Settings) -> set[UUID]:
