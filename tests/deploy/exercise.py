@@ -1,7 +1,8 @@
 """`make exercise`: the runbook tried. A part of a running stack is taken away, its alert is seen to fire; what the runbook says is
 done, and it is seen to end; at the end nothing is lost. The rules are the committed ones, so it takes as long as they do.
 
-Not here, because their alerts wait for hours: Stripe (HoursWait) and the mail server (MailsWait).
+Not here, because their alerts wait for hours: Stripe (HoursWait) and the mail server (MailsWait). A process that hangs as a whole does not
+answer Prometheus either: ProcessDown, not WorkerStuck, which is for one whose metrics go on.
 """
 
 import json
@@ -92,7 +93,7 @@ def _breaks(parts: Components, watch: supervisor.Supervisor) -> list[Break]:
     return [
         Break("Kafka is killed", "PackerStuck", parts.broker.kill, parts.broker.start),
         Break("PostgreSQL is killed", "SinkStuck", parts.postgres.kill, parts.postgres.start),
-        Break("the worker hangs", "WorkerStuck", lambda: _signal(pid("worker"), signal.SIGSTOP), restart_worker),
+        Break("the worker hangs", "ProcessDown", lambda: _signal(pid("worker"), signal.SIGSTOP), restart_worker),
     ]
 
 
