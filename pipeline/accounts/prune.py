@@ -1,6 +1,6 @@
 """What is over and serves nobody, deleted: tokens and sessions a day after their end, windows of failures, remembered answers.
 
-By the jobs process, as role driftlock_jobs, which sees and deletes no other rows (schemas/migrations/0010_prune.sql).
+By the jobs process, as role driftlock_jobs, which sees and deletes no other rows (schemas/migrations/0008_prune.sql).
 Refresh tokens go with their session.
 """
 
