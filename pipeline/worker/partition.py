@@ -119,9 +119,8 @@ class Partition:
         if untold(state):
             self.untold.add(key)
             organization_id, _, stream = key.partition("/")
-            until = asked_of(self.rules, organization_id, stream, Controls()).muted_until
-            if self.clock.now <= until:
-                at = min(at, until)
+            asked = asked_of(self.rules, organization_id, stream, Controls())
+            at = min(at, asked.mute_ends(self.clock.now))
         else:
             self.untold.discard(key)
         self.deadlines.set(key, at)

@@ -3,15 +3,25 @@
 Every rule keeps the ones before it down to the oldest checkpoint, so that frames that are scored again find what held then.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.detector import Controls
-from schemas.controls import KINDS, Control, SettingsControl, StreamControl
+from detectors.detector import Controls, State, missed, new_state
+from detectors.feedback import teach
+from detectors.standing import reset_anchor
+from schemas.controls import (
+    KINDS,
+    AnchorControl,
+    Control,
+    FeedbackControl,
+    ForgetControl,
+    SettingsControl,
+    StreamControl,
+)
 from schemas.frames import Frame, Place
 from schemas.topics import CONTROL
 
@@ -25,6 +35,9 @@ class Rule:
 
 
 _FOREVER = 1 << 60
+
+Change = Callable[[State], State]
+"""What a message does to its stream's state: it is changed in place and given back, or another one is given."""
 
 Rules = Mapping[str, tuple[Rule, ...]]
 """Key of the control message → its versions, the newest last."""
@@ -49,6 +62,41 @@ def with_rule(rules: Rules, frame: int, said: Control) -> Rules:
     if before and before[-1].said.version >= said.version:
         return rules
     return {**rules, said.key: (*before, Rule(frame, said))}
+
+
+def take(rules: Rules, frame: int, said: Control) -> tuple[Rules, bool, Change | None]:
+    """A message taken: the rules after it, whether it is new, and what it changes of its stream's state, if it does."""
+    if isinstance(said, FeedbackControl):  # as many as anomalies: kept in the states alone
+        return rules, True, change_of(said, None)
+    before = rules.get(said.key)
+    after = with_rule(rules, frame, said)
+    if after is rules:
+        return rules, False, None
+    return after, True, change_of(said, before[-1].said if before else None)
+
+
+def change_of(said: Control, before: Control | None) -> Change | None:
+    """What a message, after one of the same key, changes of its stream's state, if it does."""
+    match said:
+        case StreamControl(paused=True) if not (isinstance(before, StreamControl) and before.paused):
+            return _after(missed)
+        case ForgetControl():
+            return lambda _state: new_state()
+        case FeedbackControl():
+            patterns = [(int(key, 16), int(size)) for key, _, size in (p.partition(".") for p in said.patterns)]
+            return _after(lambda state: teach(state, patterns, said.verdict))
+        case AnchorControl():
+            return _after(reset_anchor)
+        case _:
+            return None
+
+
+def _after(change: Callable[[State], None]) -> Change:
+    def apply(state: State) -> State:
+        change(state)
+        return state
+
+    return apply
 
 
 def as_of(rules: Rules, frame: int) -> Rules:
@@ -77,6 +125,10 @@ class Asked:
     def at(self, time: int) -> Controls:
         """The controls of what happens at `time`, ms."""
         return Controls(self.controls.sensitivity, 0) if time < self.muted_until else self.controls
+
+    def mute_ends(self, now: int) -> int:
+        """When a mute that is not over at `now` (ms) ends, and a silence that waits is looked at again."""
+        return self.muted_until if now <= self.muted_until else _FOREVER
 
 
 def asked_of(rules: Rules, organization_id: str, stream: str, default: Controls) -> Asked:

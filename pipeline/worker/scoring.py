@@ -2,7 +2,6 @@
 
 import hashlib
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -10,15 +9,14 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from detectors.detector import Controls, EpisodeUpdate, Events, State, Ticks, due, missed, new_state, score
-from detectors.feedback import teach
-from detectors.standing import Standing, moment, reset_anchor, standing
+from detectors.detector import Controls, EpisodeUpdate, Events, Ticks, due, score
+from detectors.standing import Standing, moment, standing
 from pipeline.places import admit
 from pipeline.worker.clock import advance
 from pipeline.worker.partition import Partition, ResidentStream, Stored
-from pipeline.worker.rules import Asked, asked_of, portions, said_in, with_rule
+from pipeline.worker.rules import Asked, asked_of, portions, said_in, take
 from pipeline.worker.saved import stream_key
-from schemas.controls import AnchorControl, Control, FeedbackControl, ForgetControl, SettingsControl, StreamControl
+from schemas.controls import SettingsControl
 from schemas.frames import Block, Frame
 from schemas.identity import named_event_id, placed_event_id
 
@@ -198,22 +196,16 @@ def _obey(partition: Partition, number: int, frame: Frame, stored: Stored) -> tu
     obeyed = 0
     changed: dict[str, bool] = {}
     for said in said_in(frame, partition.expected):
-        before = partition.rules.get(said.key)
-        if not isinstance(said, FeedbackControl):  # as many as anomalies: kept in the states alone
-            rules = with_rule(partition.rules, number, said)
-            if rules is partition.rules:
-                continue
-            partition.rules = rules
+        partition.rules, new, change = take(partition.rules, number, said)
+        if not new:
+            continue
         obeyed += 1
         # A silence that waits for the organization's level is looked at again with this frame's time.
         own = None if isinstance(said, SettingsControl) else stream_key(str(said.organization_id), said.stream)
         for key in partition.untold:
             if key == own or (own is None and key.startswith(f"{said.organization_id}/")):
                 partition.deadlines.set(key, 0)
-        if own is None or not partition.knows(own):
-            continue
-        change = _change(said, before[-1].said if before else None)
-        if change is None:
+        if own is None or change is None or not partition.knows(own):
             continue
         resident = partition.stream(own, stored)
         if changed.setdefault(own, resident.position >= number):
@@ -222,30 +214,6 @@ def _obey(partition: Partition, number: int, frame: Frame, stored: Stored) -> tu
         resident.dirty = True
         partition.note(own, resident.state)
     return obeyed, changed
-
-
-def _change(said: Control, before: Control | None) -> Callable[[State], State] | None:
-    """What a message changes of its stream's state, if it does: the state is changed in place, or another one is given."""
-    match said:
-        case StreamControl(paused=True) if not (isinstance(before, StreamControl) and before.paused):
-            return _after(missed)
-        case ForgetControl():
-            return lambda _state: new_state()
-        case FeedbackControl():
-            patterns = [(int(key, 16), int(size)) for key, _, size in (p.partition(".") for p in said.patterns)]
-            return _after(lambda state: teach(state, patterns, said.verdict))
-        case AnchorControl():
-            return _after(reset_anchor)
-        case _:
-            return None
-
-
-def _after(change: Callable[[State], None]) -> Callable[[State], State]:
-    def apply(state: State) -> State:
-        change(state)
-        return state
-
-    return apply
 
 
 def _silences(
