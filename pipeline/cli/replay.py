@@ -61,7 +61,8 @@ def replay(
     stream
         Only this stream.
     sensitivity
-        As if it had been this, 0 to 1; else the present settings.
+        As if it had been this, 0 to 1, for all and whatever organizations asked for; else what was in force, and the present setting
+        where they asked for nothing. Mutes, pauses and feedback stay.
     plan
         Cost on this plan; else on the tenant's own terms (with DATABASE_URL_JOBS), or on each plan.
     limit
@@ -130,13 +131,15 @@ def again(
 
     chosen = keep if wanted.organization is not None or wanted.stream else None
     controls = shadow.controls_of(settings, sensitivity)
-    said = _count(counted, shadow.score(shadow.read(settings, within), topic_id, controls, settings, chosen))
+    frames = shadow.read(settings, within)
+    if sensitivity is not None:
+        frames = shadow.alike(frames)
+    said = _count(counted, shadow.score(frames, topic_id, controls, settings, chosen))
     now = compare.gather(compare.of_shadow(said), wanted)
     then = compare.gather(
         ((message.value() or b"", None) for message in history.messages(settings, ANOMALIES.name, told)), wanted
     )
-    exact = sensitivity is None or sensitivity == settings.sensitivity
-    return then, now, compare.compare(then, now, handled, exact=exact), counted
+    return then, now, compare.compare(then, now, handled, exact=sensitivity is None), counted
 
 
 def _count(counted: Counted, said: Iterator[Said]) -> Iterator[Said]:

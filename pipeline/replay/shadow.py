@@ -8,6 +8,7 @@ from pipeline import history
 from pipeline.history import Bounds
 from pipeline.worker.outputs import Output, outputs
 from pipeline.worker.partition import Partition
+from pipeline.worker.rules import Rules
 from pipeline.worker.scoring import score_frame
 from schemas.frames import Block, Frame, decode
 from schemas.settings import Settings
@@ -16,6 +17,7 @@ from schemas.topics import BLOCKS
 Keep = Callable[[Block], bool]
 
 _FRAMES_A_SAVING = 512
+_OWN = "sensitivity"
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,27 @@ def only(frame: Frame, keep: Keep) -> Frame:
     return replace(frame, blocks=tuple(block for block in frame.blocks if keep(block)))
 
 
+def alike(frames: Iterable[Numbered]) -> Iterator[Numbered]:
+    """The frames as if no organization had asked for a sensitivity, of all or of one stream: all have that of the installation."""
+    for numbered in frames:
+        frame = numbered.frame
+        controls = tuple({**said, _OWN: None} if _OWN in said else said for said in frame.controls)
+        yield replace(numbered, frame=replace(frame, controls=controls)) if controls else numbered
+
+
+def alike_rules(rules: Rules) -> Rules:
+    """The same of rules that were in force before."""
+    return {
+        key: tuple(
+            replace(rule, said=rule.said.model_copy(update={_OWN: None})) if hasattr(rule.said, _OWN) else rule
+            for rule in versions
+        )
+        for key, versions in rules.items()
+    }
+
+
 def controls_of(settings: Settings, sensitivity: float | None = None) -> Controls:
-    """What workers report by, or another sensitivity."""
+    """What workers report by where an organization said nothing, or another sensitivity."""
     return Controls(settings.sensitivity if sensitivity is None else sensitivity, settings.false_alarms_per_day)
 
 

@@ -1,16 +1,22 @@
 """The shadow gives a worker's own bytes; the comparison tells what differs, and what no worker has finished from that."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from detectors.detector import Controls
 from pipeline.replay import shadow
 from pipeline.replay.compare import Anomalies, Wanted, compare, gather, of_shadow, units
 from pipeline.replay.shadow import Numbered
-from schemas.frames import decode
+from pipeline.worker.rules import asked_of, with_rule
+from schemas.controls import Control, SettingsControl, StreamControl
+from schemas.frames import decode, encode
 from schemas.models import Anomaly
 from schemas.settings import Settings
+from schemas.topics import ANOMALIES
 from tests.pipeline.replay import worlds
-from tests.pipeline.worker.test_agent import LOG, ORGANIZATION
+from tests.pipeline.worker.test_agent import LOG, ORGANIZATION, Outside, run, worker
 
 SETTINGS = Settings(worker_resident_streams=1)
 FRAMES = [Numbered(0, n, frame, len(frame.events.body)) for n, frame in enumerate(map(decode, LOG))]
@@ -53,6 +59,42 @@ def test_another_sensitivity_shows_what_would_be_told_more_and_less() -> None:
     assert set(less.only_then) == set(more.only_now)
     assert not less.only_now
     assert units(open_) > units(usual)
+
+
+def test_what_tenants_said_is_obeyed_as_the_worker_did() -> None:
+    plain = worlds.world(2, 3_000)
+    said = worlds.spoken(2, plain, [])
+    assert said
+    frames = [replace(n, offset=at) for at, n in enumerate(worlds.with_said(plain, said))]
+    outside = Outside([encode(n.frame) for n in frames])
+    run(outside, worker(outside, 1 << 40), list(range(len(frames))))
+    then = gather(((o.value, None) for o in outside.sent if o.topic == ANOMALIES.name), Wanted())
+    assert then
+    again = gather(of_shadow(shadow.score(frames, "blocks-1", Controls(), SETTINGS)), Wanted())
+    assert not compare(then, again, {0: len(frames)}, exact=True).any
+
+
+def test_a_what_if_replaces_what_tenants_asked_for_and_keeps_their_mutes() -> None:
+    plain = worlds.world(1, 3_000)
+    of: dict[str, Any] = {"organization_id": UUID(worlds.ORGANIZATION)}
+    words: list[Control] = [
+        SettingsControl(**of, version=1, sensitivity=0),
+        StreamControl(**of, stream="text", version=1, sensitivity=300, muted=True),
+        StreamControl(**of, stream="json", version=1, sensitivity=100),
+    ]
+    said = worlds.with_said(plain, {0: words})
+
+    def found(frames: Iterable[Numbered]) -> Anomalies:
+        return gather(of_shadow(shadow.score(frames, worlds.TOPIC_ID, Controls(1.0, 10_000), SETTINGS)), Wanted())
+
+    usual = {i for i, one in found(plain).items() if one.newest.stream != "text"}
+    assert usual < set(found(plain))
+    assert set(found(shadow.alike(said))) == usual
+    assert set(found(said)) < usual
+    rules = with_rule(with_rule({}, 0, words[0]), 0, words[1])
+    asked = asked_of(shadow.alike_rules(rules), worlds.ORGANIZATION, "text", Controls(0.7))
+    assert asked.controls == Controls(0.7)
+    assert asked.muted_until
 
 
 def test_what_differs_is_found() -> None:

@@ -1,12 +1,25 @@
 """Seeded logs of `blocks`: streams of text and JSON, ids given twice, frames that overlap, ticks, silences, bursts and novelties."""
 
 import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+from uuid import UUID
 
 import orjson
 
 from pipeline.replay.shadow import Numbered
 from schemas import frames
+from schemas.controls import (
+    AnchorControl,
+    Control,
+    FeedbackControl,
+    ForgetControl,
+    SettingsControl,
+    StreamControl,
+)
 from schemas.frames import Block, Frame, Range
+from schemas.models import Anomaly
 
 ORGANIZATION = "7a6f3f0c-4a3b-4a57-9a54-3d3f1d0f6a01"
 STREAMS = ("text", "json", "other words")
@@ -37,6 +50,66 @@ def world(seed: int, events: int = 1_500, quiet: int = 400) -> list[Numbered]:
     last = made[-1]
     out.append(_numbered([], offset, (last[1] + 1, last[2] + 86_400_000)))
     return out
+
+
+def with_said(log: Sequence[Numbered], said: Mapping[int, Sequence[Control]]) -> list[Numbered]:
+    """The frames (the n-th of them) with control messages, each at its place of the control topic, which every frame has read."""
+    out: list[Numbered] = []
+    offset = 0
+    for n, numbered in enumerate(log):
+        frame, mine = numbered.frame, said.get(n, ())
+        through = frame.ranges[0].through
+        source = Range("control", "control-1", 0, (offset, 0), (offset + len(mine), 0), through)
+        controls = tuple({**c.model_dump(mode="json"), "offset": offset + i} for i, c in enumerate(mine))
+        changed = replace(frame, ranges=(*frame.ranges, source), controls=controls)
+        offset += len(mine)
+        out.append(replace(numbered, frame=frames.decode(frames.encode(changed))))
+    return out
+
+
+def going_on(log: Sequence[Numbered], frames_more: int) -> list[Numbered]:
+    """The frames and some more, of ten minutes each, in which nothing is sent."""
+    last = log[-1].frame.ranges[0]
+    after = range(1, frames_more + 1)
+    return [
+        *log,
+        *(_numbered([], log[-1].offset + k, (last.stop[0], last.through + k * 600_000)) for k in after),
+    ]
+
+
+def spoken(seed: int, log: Sequence[Numbered], told: Sequence[Anomaly]) -> dict[int, list[Control]]:
+    """Random control messages by frame, mostly in the later half: of the organization, of each stream, of what was told."""
+    rng = random.Random(seed)
+    said: dict[int, list[Control]] = {}
+    organization = UUID(ORGANIZATION)
+    for version in range(1, 25):
+        n = rng.randrange(rng.choice((0, len(log) // 2, len(log) - 9)), len(log))
+        stream = rng.choice(STREAMS)
+        now = log[n].frame.ranges[0].through
+        common: dict[str, Any] = {"organization_id": organization, "version": version}
+        control: Control = SettingsControl(**common, sensitivity=rng.choice((None, 900, 990, 1_000)))
+        kind = rng.randrange(8)
+        if kind < 4:
+            control = StreamControl(
+                **common,
+                stream=stream,
+                sensitivity=rng.choice((None, 0, 980, 1_000)),
+                muted=rng.random() < 0.05,
+                muted_until=rng.choice((None, now + rng.randrange(5_000))),
+                paused=rng.random() < 0.2,
+            )
+        elif kind == 4 and rng.random() < 0.3:
+            control = ForgetControl(**common, stream=stream)
+        elif kind == 5:
+            control = AnchorControl(**common, stream=stream)
+        elif kind == 6 and told:
+            one = rng.choice(told)
+            verdict: Literal["normal", "confirmed", "none"] = rng.choice(("normal", "normal", "confirmed", "none"))
+            control = FeedbackControl(
+                **common, stream=one.stream, anomaly_id=one.id, verdict=verdict, patterns=one.patterns
+            )
+        said.setdefault(n, []).append(control)
+    return said
 
 
 def _events(rng: random.Random, count: int, quiet: int) -> list[_Event]:
