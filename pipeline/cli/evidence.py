@@ -32,7 +32,7 @@ def export(
     output
         The file to write; none may be there.
     sensitivity
-        The sensitivity by which it was told, if it is not the present one.
+        The installation's sensitivity when it was told, if it is not the present one. What its organization asked for is known.
     """
     from pipeline.evidence.bundle import to_parts
     from pipeline.evidence.export import collect

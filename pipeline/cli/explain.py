@@ -39,7 +39,7 @@ def explain(event: str, *, tenant: UUID | None = None, stream: str = "", sensiti
     stream
         Its stream.
     sensitivity
-        As if it had been this; else the present setting.
+        As if it had been this, whatever its organization asked for; else what was in force, and the present setting where it asked for nothing.
     """
     if sensitivity is not None and not 0 <= sensitivity <= 1:
         raise NotFound(f"--sensitivity {sensitivity}: give a number from 0 to 1")
@@ -57,14 +57,15 @@ def explain(event: str, *, tenant: UUID | None = None, stream: str = "", sensiti
     topic_id = kafka.topic_ids(kafka.admin(settings), [BLOCKS.name])[BLOCKS.name]
     controls = shadow.controls_of(settings, sensitivity)
     for place in places:
-        source = Source(place.organization_id, place.stream, topic_id, place.partition, controls)
+        source = Source(place.organization_id, place.stream, topic_id, place.partition)
         start = starts(settings, source, place.frame)[0]
         first = within[place.partition][0]
         if not start.state and first:
             sys.stderr.write(
                 f"driftlock: {BLOCKS.name}/{place.partition} begins at frame {first}: the stream is taken for a new one there\n"
             )
-        _show(place, why.explain(course(settings, source), place, start, controls))
+        steps = course(settings, source, controls, alike=sensitivity is not None)
+        _show(place, why.explain(steps, place, start))
 
 
 def _dead(settings: Settings, event: str) -> None:

@@ -4,9 +4,9 @@
 |---|---|
 | anomaly | each revision that was told, the very bytes of the topic `anomalies` |
 | usage | its usage record, the very bytes |
-| settings | what it was scored with: controls, versions, position of the stream in `blocks` |
+| settings | what it was scored with: versions, position of the stream in `blocks` |
 | state | the stream's state before the frame in which the episode begins (the detector's own bytes; empty: a new stream) |
-| events | steps from that frame on: frame, time, events |
+| events | steps from that frame on: frame, what was asked of the stream then, control messages that change its state, events, time |
 | ledger | what was booked for it, with the entries before and after in the chain; empty where no database was asked |
 """
 
@@ -23,19 +23,20 @@ import zstandard
 from billing.ledger import Entry, Sealed
 from detectors.detector import DETECTOR_VERSION, Controls
 from pipeline.evidence.course import Event, Step
+from pipeline.worker.rules import Asked
+from schemas.controls import KINDS
 
 _IDS = ("organization_id", "usage_id", "corrects")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where and with what the stream was scored."""
+    """Where the stream was scored."""
 
     organization_id: str
     stream: str
     topic_id: str
     partition: int
-    controls: Controls
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,6 @@ def to_parts(bundle: Bundle) -> dict[str, bytes]:
         "organization_id": source.organization_id,
         "stream": source.stream,
         "blocks": {"topic_id": source.topic_id, "partition": source.partition},
-        # The sensitivity as text: the shortest that gives the same number back, in every reader.
-        "controls": {
-            "sensitivity": repr(source.controls.sensitivity),
-            "budget_per_day": source.controls.budget_per_day,
-        },
         "versions": dict(bundle.versions),
         "seeds": "none: random draws of the detector depend on nothing but its state",
     }
@@ -89,14 +85,12 @@ def to_parts(bundle: Bundle) -> dict[str, bytes]:
 def from_parts(parts: Mapping[str, bytes]) -> Bundle:
     """The bundle of its parts; ValueError, KeyError or TypeError where they are none."""
     settings = orjson.loads(parts["settings"])
-    controls = settings["controls"]
     return Bundle(
         Source(
             settings["organization_id"],
             settings["stream"],
             settings["blocks"]["topic_id"],
             settings["blocks"]["partition"],
-            Controls(float(controls["sensitivity"]), controls["budget_per_day"]),
         ),
         settings["versions"],
         tuple(parts["anomaly"].split(b"\n")),
@@ -108,7 +102,21 @@ def from_parts(parts: Mapping[str, bytes]) -> Bundle:
 
 
 def _step(step: Step) -> dict[str, Any]:
-    return {"frame": step.frame, "through": step.through, "events": [_event(event) for event in step.events]}
+    asked = step.asked
+    return {
+        "frame": step.frame,
+        "asked": {
+            # As text: the shortest that gives the same number back, in every reader.
+            "sensitivity": repr(asked.controls.sensitivity),
+            "budget_per_day": asked.controls.budget_per_day,
+            "muted_until": asked.muted_until,
+            "paused": asked.paused,
+        },
+        "changes": [said.model_dump(mode="json") for said in step.changes],
+        "events": [_event(event) for event in step.events],
+        "renewed": step.renewed,
+        "through": step.through,
+    }
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -135,7 +143,19 @@ def _bytes(said: Mapping[str, Any], name: str) -> bytes:
 
 
 def _to_step(said: Mapping[str, Any]) -> Step:
-    return Step(int(said["frame"]), tuple(_to_events(said["events"])), int(said["through"]))
+    asked = said["asked"]
+    return Step(
+        int(said["frame"]),
+        tuple(_to_events(said["events"])),
+        int(said["through"]),
+        Asked(
+            Controls(float(asked["sensitivity"]), int(asked["budget_per_day"])),
+            int(asked["muted_until"]),
+            bool(asked["paused"]),
+        ),
+        tuple(KINDS[change["kind"]].model_validate(change, strict=False) for change in said["changes"]),
+        bool(said["renewed"]),
+    )
 
 
 def _to_events(said: Iterable[Mapping[str, Any]]) -> Iterable[Event]:

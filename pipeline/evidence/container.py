@@ -1,7 +1,7 @@
 """The file of a bundle: three lines, then its parts one after another, each one zstd frame.
 
-    driftlock evidence 1
-    {"anomaly":...,"key":<public key, hex>,"parts":[[name, bytes, sha256 hex], ...],"v":1}
+    driftlock evidence 2
+    {"anomaly":...,"key":<public key, hex>,"parts":[[name, bytes, sha256 hex], ...],"v":2}
     <Ed25519 signature of a tag and the second line, hex>
 
 Every byte is under the signature: the second line directly, each part by its sha256, the rest by having one spelling only.
@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from schemas.errors import DriftlockError
 
-FIRST_LINE = b"driftlock evidence 1\n"
+FIRST_LINE = b"driftlock evidence 2\n"
 PARTS = ("anomaly", "usage", "settings", "state", "events", "ledger")
 MAX_PART_BYTES = 256 << 20
 
-_TAG = b"driftlock.evidence.1\n"
+_TAG = b"driftlock.evidence.2\n"
 _LEVEL = 6
 _CHANGED = 4
 """A first line with more bytes changed than these is that of another file."""
@@ -49,7 +49,7 @@ def seal(parts: Mapping[str, bytes], about: Mapping[str, Any], key: Ed25519Priva
     packed = [zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(parts[name]) for name in PARTS]
     listed = [[name, len(data), hashlib.sha256(data).hexdigest()] for name, data in zip(PARTS, packed, strict=True)]
     public = key.public_key().public_bytes_raw().hex()
-    manifest = orjson.dumps({**about, "key": public, "parts": listed, "v": 1}, option=orjson.OPT_SORT_KEYS)
+    manifest = orjson.dumps({**about, "key": public, "parts": listed, "v": 2}, option=orjson.OPT_SORT_KEYS)
     signature = key.sign(_TAG + manifest).hex().encode()
     return FIRST_LINE + manifest + b"\n" + signature + b"\n" + b"".join(packed)
 

@@ -1,12 +1,12 @@
 """The part of a stream's course that one anomaly rests on: state before, steps, and what they tell again."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from detectors.detector import EpisodeUpdate, State, dump, load, new_state
+from detectors.detector import EpisodeUpdate, dump, load
 from pipeline.evidence.bundle import Source
-from pipeline.evidence.course import Step, matters, play
+from pipeline.evidence.course import Played, Step, matters, play
 from pipeline.worker.outputs import outputs
 from pipeline.worker.partition import Partition
 from pipeline.worker.scoring import Scored
@@ -26,6 +26,10 @@ class Start:
 
     position: int = -1
     state: bytes = b""
+
+    def begin(self) -> Played:
+        """The stream, to be played on from here."""
+        return Played(load(self.state), known=True) if self.state else Played()
 
 
 @dataclass(frozen=True)
@@ -59,28 +63,28 @@ def cut(
     It ends with the last revision, after `most` of them, or where the course or the limit of bytes ends. Without any revision it
     is empty.
     """
-    state: State = load(start.state) if start.state else new_state()
-    fresh = not start.state
+    stream = start.begin()
     before: bytes | None = None
     kept: list[Step] = []
     length, size = 0, 0
     anomaly: list[bytes] = []
     usage = b""
     for step in course:
-        if step.frame <= start.position or not matters(state, step):
+        if step.frame <= start.position or not matters(stream, step):
             continue
         if before is None:
             if step.frame < first_frame:
-                play(state, step, source.controls)
-                fresh = False
+                play(stream, step)
                 continue
-            before = b"" if fresh else dump(state)
+            before = dump(stream.state) if stream.known else b""
+        if step.asked.paused:
+            step = replace(step, events=())  # noqa: PLW2901 (they are not scored)
         size += sum(len(event.body) for event in step.events)
         if size > MAX_EVENT_BYTES:
             break
         kept.append(step)
         closed = False
-        for topic, value in told(source, play(state, step, source.controls).updates, identity):
+        for topic, value in told(source, play(stream, step).updates, identity):
             length = len(kept)
             if topic == ANOMALIES.name:
                 anomaly.append(value)

@@ -1,6 +1,6 @@
 """An anomaly's bundle from a running stack: what was told is read, its course played again, and both must be the same bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from billing import ledger
@@ -11,7 +11,8 @@ from pipeline.evidence.bundle import Bundle, Source, versions
 from pipeline.evidence.course import Step, steps
 from pipeline.evidence.cut import Start, cut
 from pipeline.replay import shadow
-from pipeline.worker.saved import SavedStateError, decode_stream, stream_key
+from pipeline.worker.rules import Rule, Rules, as_of
+from pipeline.worker.saved import SavedStateError, decode_partition, decode_stream, partition_key, stream_key
 from schemas.errors import DriftlockError
 from schemas.models import Anomaly
 from schemas.settings import Settings
@@ -25,7 +26,7 @@ class NoEvidence(DriftlockError):
 def collect(settings: Settings, anomaly_id: UUID, controls: Controls) -> Bundle:
     """The bundle of an anomaly. `NoEvidence` where its topic no longer holds it, or it is not computed again as it was told.
 
-    The ledger's entries are in it where DATABASE_URL_JOBS is set.
+    `controls` hold where the organization said nothing. The ledger's entries are in it where DATABASE_URL_JOBS is set.
     """
     kafka.require_broker(settings)
     told = _told(settings, anomaly_id)
@@ -35,7 +36,7 @@ def collect(settings: Settings, anomaly_id: UUID, controls: Controls) -> Bundle:
         )
     newest = Anomaly.from_bytes(told[-1])
     at = newest.position
-    source = Source(str(newest.organization_id), newest.stream, at.topic_id, at.partition, controls)
+    source = Source(str(newest.organization_id), newest.stream, at.topic_id, at.partition)
     topic_id = kafka.topic_ids(kafka.admin(settings), [BLOCKS.name])[BLOCKS.name]
     if topic_id != at.topic_id:
         raise NoEvidence(
@@ -47,7 +48,7 @@ def collect(settings: Settings, anomaly_id: UUID, controls: Controls) -> Bundle:
             f"its events are gone: {BLOCKS.name}/{at.partition} begins at frame {first}, they lie in frame {at.frame}"
         )
     for start in starts(settings, source, at.frame):
-        found = cut(course(settings, source), source, anomaly_id, at.frame, start, len(told))
+        found = cut(course(settings, source, controls), source, anomaly_id, at.frame, start, len(told))
         if found.anomaly and found.anomaly == told[: len(found.anomaly)]:
             rows = tuple(_booked(settings, newest.organization_id, anomaly_id))
             return Bundle(source, versions(), found.anomaly, found.usage, found.state, found.steps, rows)
@@ -57,15 +58,41 @@ def collect(settings: Settings, anomaly_id: UUID, controls: Controls) -> Bundle:
         else ""
     )
     raise NoEvidence(
-        f"anomaly {anomaly_id} is not computed again as it was told{why}; was it told under another sensitivity (--sensitivity) "
-        "or by another release?"
+        f"anomaly {anomaly_id} is not computed again as it was told{why}; was the installation's sensitivity another then (--sensitivity), "
+        "or was it told by another release?"
     )
 
 
-def course(settings: Settings, source: Source) -> Iterator[Step]:
-    """The stream's course as `blocks` holds it now."""
+def course(settings: Settings, source: Source, controls: Controls, *, alike: bool = False) -> Iterator[Step]:
+    """The stream's course as `blocks` holds it now. `alike`: as if its organization had asked for no sensitivity of its own."""
     within = {source.partition: history.bounds(settings, BLOCKS.name)[source.partition]}
-    return steps(shadow.read(settings, within), source.organization_id, source.stream)
+    frames = shadow.read(settings, within)
+    said = rules_before(_records(settings, source), source.topic_id, within[source.partition][0])
+    if alike:
+        frames, said = shadow.alike(frames), shadow.alike_rules(said)
+    return steps(frames, source.organization_id, source.stream, controls, said)
+
+
+def _records(settings: Settings, source: Source) -> Iterator[bytes]:
+    """The saved records of the stream's partition that the changelog still has."""
+    within = {source.partition: history.bounds(settings, STATES.name)[source.partition]}
+    for message in history.messages(settings, STATES.name, within):
+        if message.key() == partition_key(source.partition) and (value := message.value()):
+            yield value
+
+
+def rules_before(records: Iterable[bytes], topic_id: str, frame: int) -> Rules:
+    """What organizations had said before a frame of a topic, as far as a partition's saved records hold it."""
+    found: dict[str, dict[int, Rule]] = {}
+    for record in records:
+        try:
+            saved = decode_partition(record)
+        except SavedStateError:
+            continue  # of another release
+        if saved.topic_id == topic_id:
+            for key, versions in saved.rules.items():
+                found.setdefault(key, {}).update({rule.said.version: rule for rule in versions})
+    return as_of({key: tuple(rule for _, rule in sorted(of.items())) for key, of in found.items()}, frame)
 
 
 def starts(settings: Settings, source: Source, before: int) -> list[Start]:

@@ -1,37 +1,39 @@
 """Every event of a world is explained as the detector's own results say it was."""
 
 from collections import Counter
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
 
-from detectors.detector import Controls
+from detectors.detector import Controls, levels
 from pipeline.evidence.course import steps
 from pipeline.evidence.cut import Start
 from pipeline.evidence.explain import Found, Why, explain, find
-from pipeline.replay import shadow
+from pipeline.replay.shadow import Numbered
 from pipeline.worker.scoring import event_id
+from schemas.controls import Control, FeedbackControl, StreamControl
 from schemas.models import Anomaly
-from schemas.topics import ANOMALIES
-from tests.pipeline.evidence.cases import CONTROLS, SETTINGS
+from tests.pipeline.evidence.cases import CONTROLS, told
 from tests.pipeline.replay import worlds
 
 FRAMES = worlds.world(103, 3_000)
 
 
-def why(place: Found, controls: Controls = CONTROLS) -> Why:
-    return explain(steps(FRAMES, place.organization_id, place.stream), place, Start(), controls)
+WORDS: dict[str, Any] = {"organization_id": UUID(worlds.ORGANIZATION), "version": 1}
+
+
+def why(place: Found, controls: Controls = CONTROLS, frames: list[Numbered] = FRAMES) -> Why:
+    return explain(steps(frames, place.organization_id, place.stream, controls), place, Start())
 
 
 def anomalies() -> list[Anomaly]:
-    said = shadow.score(FRAMES, worlds.TOPIC_ID, CONTROLS, SETTINGS)
-    values = [output.value for one in said for output in one.outputs if output.topic == ANOMALIES.name]
-    return list({a.id: a for a in map(Anomaly.from_bytes, values)}.values())
+    return [anomaly for anomaly in told(FRAMES) if anomaly.kind != "silence"]
 
 
 def test_the_first_event_of_each_anomaly_is_one() -> None:
-    found = [a for a in anomalies() if a.kind != "silence"]
+    found = anomalies()
     assert len(found) > 3
     for anomaly in found:
         place = next(find(FRAMES, str(anomaly.first_event_id)))
@@ -62,6 +64,50 @@ def test_a_producers_id_is_found_each_time_it_was_given_and_the_second_is_skippe
     assert outcomes["skipped"] == len(repeated) - 1
     assert why(repeated[0]).outcome != "skipped"
     assert len({place.id for place in repeated}) == 1
+
+
+def test_it_is_answered_by_what_was_in_force_then() -> None:
+    found = anomalies()
+    assert {anomaly.stream for anomaly in found} == set(worlds.STREAMS)
+    outcomes = Counter[str]()
+    for anomaly in found:
+        place = next(find(FRAMES, str(anomaly.first_event_id)))
+        n, stream = place.frame - FRAMES[0].offset, anomaly.stream
+
+        def with_(control: Control, at: int = n, place: Found = place) -> Why:
+            return why(place, frames=worlds.with_said(FRAMES, {at: [control]}))
+
+        paused = with_(StreamControl(**WORDS, stream=stream, paused=True))
+        assert paused.outcome == "skipped"
+        assert "paused" in paused.said
+        muted = with_(StreamControl(**WORDS, stream=stream, muted=True), 0)
+        assert muted.outcome == "suppressed"
+        assert "muted" in muted.said
+        own = with_(StreamControl(**WORDS, stream=stream, sensitivity=0))
+        assert own.outcome == "suppressed"
+        assert "sensitivity 0.0" in own.said
+        assert own.level == levels(Controls(0.0))[0] > muted.level
+        outcomes[with_(StreamControl(**WORDS, stream="another", paused=True)).outcome] += 1
+    assert outcomes == {"anomaly": len(found)}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_a_person_called_normal_is_said_to_be_that(at_once: bool) -> None:
+    answers = Counter[str]()
+    for anomaly in anomalies():
+        place = next(find(FRAMES, str(anomaly.first_event_id)))
+        normal = FeedbackControl(
+            **WORDS, stream=anomaly.stream, anomaly_id=anomaly.id, verdict="normal", patterns=anomaly.patterns
+        )
+        at = place.frame - FRAMES[0].offset - (0 if at_once else 1)
+        answer = why(place, frames=worlds.with_said(FRAMES, {at: [normal]}))
+        answers[answer.outcome] += 1
+        if answer.outcome == "suppressed":
+            assert "a person has called normal" in answer.said
+            assert why(place).outcome == "anomaly"
+        too_weak = why(place, Controls(0.0), worlds.with_said(FRAMES, {at: [normal]}))
+        assert "never reached the level" in too_weak.said
+    assert answers["suppressed"] > len(anomalies()) // 2
 
 
 @pytest.mark.parametrize("wanted", [str(UUID(int=5)), "no such id", ""])

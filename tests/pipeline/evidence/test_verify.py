@@ -3,16 +3,22 @@
 import itertools
 import random
 from dataclasses import replace
+from uuid import UUID
 
 import orjson
 import pytest
 
+from detectors.detector import Controls
+from pipeline.evidence import bundle as bundles
 from pipeline.evidence import container, keys
 from pipeline.evidence.container import NotABundle
 from pipeline.evidence.verify import Verdict, verify
+from pipeline.worker.rules import Asked
+from schemas.controls import ForgetControl, SettingsControl
 from schemas.models import Anomaly
 from tests.pipeline.evidence import cases
-from tests.pipeline.evidence.cases import KEY, OTHER_KEY, Case, reseal
+from tests.pipeline.evidence.cases import CONTROLS, KEY, OTHER_KEY, Case, reseal
+from tests.pipeline.replay import worlds
 
 TRUST = {keys.public(KEY)}
 SEEDS = range(100, 104)
@@ -110,6 +116,44 @@ def test_remade_content_is_caught_whoever_signs_it(some: list[Case]) -> None:
     assert kept.steps != case.bundle.steps
 
 
+@pytest.fixture(scope="module")
+def interrupted() -> list[Case]:
+    """Bundles of a world whose organization says something in the middle of each episode."""
+    return list(cases.of(cases.interrupted(301, 3_000), 301))
+
+
+def test_what_was_said_within_an_episode_is_kept_and_computed_again(interrupted: list[Case]) -> None:
+    steps = [step for case in interrupted for step in case.bundle.steps]
+    assert {"feedback", "stream"} <= {said.kind for step in steps for said in step.changes}
+    assert any(step.asked.paused for step in steps)
+    assert any(step.asked.muted_until > 0 for step in steps)
+    assert {0.99, 1.0} <= {step.asked.controls.sensitivity for step in steps}
+    assert not any(step.events for step in steps if step.asked.paused)
+    for case in interrupted:
+        assert case.bundle.anomaly == case.told
+        assert verify(case.sealed, TRUST).good
+        assert bundles.from_parts(bundles.to_parts(case.bundle)) == case.bundle
+
+
+def test_another_wish_or_another_word_gives_other_bytes() -> None:
+    frames = worlds.world(103, 3_000)
+    loud = SettingsControl(organization_id=UUID(worlds.ORGANIZATION), version=1, sensitivity=1_000)
+    spoken = list(cases.of(worlds.with_said(frames, {0: [loud]}), 103, Controls(0.0, 10_000)))
+    assert len(spoken) > 3
+    for case in spoken:
+        assert case.bundle.anomaly == case.told
+        assert verify(case.sealed, TRUST).good
+        for other in (Asked(Controls(0.0, 10_000)), Asked(CONTROLS, muted_until=1 << 50), Asked(CONTROLS, paused=True)):
+            steps = tuple(replace(step, asked=other) for step in case.bundle.steps)
+            assert bad(verify(reseal(replace(case.bundle, steps=steps)), TRUST)) == {"score"}
+        first, *rest = case.bundle.steps
+        forgotten = ForgetControl(
+            organization_id=UUID(worlds.ORGANIZATION), stream=case.bundle.source.stream, version=1
+        )
+        steps = (replace(first, changes=(forgotten,)), *rest)
+        assert bad(verify(reseal(replace(case.bundle, steps=steps)), TRUST)) == {"score"}
+
+
 def test_score_and_signature_both_remade_fail_by_the_trust_file(some: list[Case]) -> None:
     forged = reseal(some[0].bundle, OTHER_KEY)
     assert verify(forged).good  # sound in itself: nobody said whom to trust
@@ -127,7 +171,7 @@ def test_another_zstd_leaves_out_sizes_alone(some: list[Case]) -> None:
 
 
 def test_what_is_no_bundle_is_said() -> None:
-    for data in (b"", b"driftlock evidence 1\n", b"PK\x03\x04" * 99):
+    for data in (b"", container.FIRST_LINE, b"PK\x03\x04" * 99):
         with pytest.raises(NotABundle):
             verify(data)
     junk = container.FIRST_LINE + b"{}\n00\n"
