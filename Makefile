@@ -36,7 +36,7 @@ demo: $(BUILT)  ## the whole stack on sample telemetry, from an event to an hour
 	$(BIN)/driftlock demo
 
 test: $(BUILT)  ## every test but the full matrix of kills; what needs a component that is not there is skipped
-	$(PYTEST) -m "not kills and not deploy"
+	$(PYTEST) -n 2 --dist loadfile -m "not kills and not deploy"
 
 test-kills: $(BUILT)  ## the full matrix of kills
 	$(PYTEST) -m kills

@@ -20,7 +20,7 @@ BURST_TOKENS = 128
 CONTEXTS = 1024
 
 # ---- habits: tokens that led floods, int64[HABITS, 6] in sets of 8: bucket + 1, when it led last and with how many bits, in which episode; and before
-HABITS, HABIT_SET = 32, 8
+HABITS, HABIT_SET = 24, 8
 A_KEY, A_LAST, A_BITS, A_EPISODE, A_BEFORE, A_BEFORE_BITS = range(6)
 HABIT_COLUMNS = 6
 
@@ -145,7 +145,7 @@ ID_INDEX = 8192
 
 # ---- samples of raw events: uint8[(BASELINE + WINDOW) * SAMPLE + PEAK]
 SAMPLE = 384
-BASELINE_SAMPLES, WINDOW_SAMPLES = 48, 32
+BASELINE_SAMPLES, WINDOW_SAMPLES = 46, 32
 BASELINE_EVERY = 8
 PEAK_BYTES = 1024
 EVIDENCE, EVIDENCE_COLUMNS = 8, 8
