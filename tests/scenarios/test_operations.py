@@ -4,10 +4,15 @@ import re
 from pathlib import Path
 from uuid import UUID
 
+import orjson
 import psycopg
 import pytest
 
+from pipeline.evidence.bundle import from_parts
+from pipeline.evidence.container import unseal
 from pipeline.stack import processes
+from schemas.controls import SettingsControl
+from schemas.topics import CONTROL
 from tests.scenarios import fleet as fleets
 from tests.scenarios import operations, stories
 from tests.scenarios.operations import command
@@ -20,6 +25,7 @@ def test_an_operator_asks_a_running_stack(tmp_path: Path) -> None:
         for program in (processes.PACKER, processes.WORKER, processes.SINK_ANOMALIES, processes.SINK_USAGE):
             fleets.enlist(story.fleet, program)
         stories.feed(story, 14_000)
+        _ask(story, 1_000)
         stories.feed(story, 3_000, burst_rate=0.004)
         stories.settle(story)
 
@@ -36,10 +42,19 @@ def test_an_operator_asks_a_running_stack(tmp_path: Path) -> None:
         explained = command(story, "explain", str(first))
         assert explained.startswith("anomaly: ")
         assert f"anomaly {anomaly}" in explained
+        least = orjson.loads(command(story, "replay", "--sensitivity", "0", "--json", code=1))
+        assert least["only_then"] > least["only_now"] == 0
         assert "there is no event" in command(story, "explain", str(UUID(int=1)), code=2)
         assert command(
             story, "explain", re.findall(r"(?m)^[0-9a-f-]{36}", command(story, "dlq", "list", code=1))[0]
         ).startswith("skipped: a dead letter of packer")
+
+
+def _ask(story: Story, sensitivity: int) -> None:
+    """The organization wants another sensitivity than the installation's, in thousandths."""
+    said = SettingsControl(organization_id=story.organization_id, version=1, sensitivity=sensitivity)
+    story.producer.produce(CONTROL.name, said.to_bytes(), said.key)
+    assert story.producer.flush(30) == 0
 
 
 def _evidence(story: Story, anomaly: UUID, folder: Path, disposition: str) -> None:
@@ -50,6 +65,8 @@ def _evidence(story: Story, anomaly: UUID, folder: Path, disposition: str) -> No
     assert "EVIDENCE_SIGNING_KEY is not set" in command(story, *words, code=2)
     made = command(story, *words, EVIDENCE_SIGNING_KEY_FILE=str(key))
     assert "ledger entries, signed by" in made
+    kept = from_parts(unseal(bundle.read_bytes()).parts)
+    assert kept.steps[-1].asked.controls.sensitivity == 1
     said = _verify(story, bundle, "--trust", str(trust))
     assert "yes: the bundle is true" in said
     assert re.search(rf"ok +ledger +entry \d+: 1 {disposition}", said)
