@@ -161,7 +161,7 @@ def _is_alerted(one: Watched) -> None:
         look(one, "alert-rule")
         page.get_by_role("link", name="Alerts").click()
         page.get_by_role("button", name="Test on call").click()
-        delivered = page.get_by_role("region", name="Deliveries").get_by_text("delivered")
+        delivered = page.get_by_role("region", name="Deliveries").get_by_text("delivered", exact=True).first
         wait(lambda: bool(page.reload()) and delivered.is_visible(), 30, "the test's delivery")
         look(one, "deliveries")
         page.get_by_role("region", name="Deliveries").get_by_role("link").click()

@@ -19,7 +19,7 @@ NOW_MS = int(time.time() * 1000)
 def scored(organization_id: UUID, frame: int, *streams: StreamStanding) -> Record:
     """The usage record of a frame."""
     record = ScoredUsage(
-        usage_id=UUID(int=frame),
+        usage_id=UUID(int=organization_id.int ^ frame),
         organization_id=organization_id,
         is_anomaly=False,
         count=10,

@@ -38,6 +38,14 @@ def packed(made: intake.Batch) -> tuple[list[str], list[tuple[bytes, str]]]:
     return ids, events
 
 
+def content(body: bytes) -> object:
+    """An object's content, however it is spelt; a text as it is, also one that begins like an object."""
+    try:
+        return orjson.loads(body) if body[:1] == b"{" else body
+    except orjson.JSONDecodeError:
+        return body
+
+
 @given(st.lists(VALUES, max_size=8), st.sampled_from(["array", "lines", "one"]))
 def test_the_packer_reads_what_was_answered(values: list[object], form: str) -> None:
     if form == "array":
@@ -58,9 +66,7 @@ def test_the_packer_reads_what_was_answered(values: list[object], form: str) -> 
     ids, events = packed(made)
     assert ids == list(made.ids)
     assert [stream for _, stream in events] == [stream for _, _, stream, _ in direct]
-    assert [orjson.loads(b) if b[:1] == b"{" else b for b, _ in events] == [
-        orjson.loads(b) if b[:1] == b"{" else b for _, b, _, _ in direct
-    ]
+    assert [content(b) for b, _ in events] == [content(b) for _, b, _, _ in direct]
     assert len({r.index for r in made.rejected}) == len(made.rejected)
 
 

@@ -202,8 +202,20 @@ def test_a_forgotten_stream_begins_anew() -> None:
     ]
 
 
-AGAIN = agents.LOG
 JUDGED_AT = 95
+
+
+def louder(offset: int) -> bytes:
+    """The traffic of the agents' tests, whose next flood after the verdict is several times as long: the same again would not be told (habits.py)."""
+    if offset >= (JUDGED_AT + 5) * agents.EVENTS_A_FRAME and offset % 900 < 400:
+        return agents.line(6_300 + offset % 60 + 900 * (offset // 60))
+    return agents.line(offset)
+
+
+AGAIN = [
+    agents.frame(n * agents.EVENTS_A_FRAME, (n + 1) * agents.EVENTS_A_FRAME, louder)
+    for n in range(len(agents.LOG) + 10)
+]
 
 
 def judged(stream: str, verdict: Literal["normal", "confirmed", "none"], version: int = 1) -> list[Control]:
