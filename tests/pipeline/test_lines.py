@@ -17,7 +17,7 @@ TEXT = b"one\r\n\ntwo \xff\nlast"
     ("name", "data"),
     [
         ("f.log", TEXT),
-        ("f.log.gz", gzip.compress(TEXT)),
+        ("f.log.gz", gzip.compress(TEXT, mtime=0)),
         ("f.log.zst", zstandard.compress(TEXT) + zstandard.compress(b"")),
     ],
 )
