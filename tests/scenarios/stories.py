@@ -79,7 +79,7 @@ def until(story: Story, done: Callable[[], bool], deadline_s: float, what: str) 
         time.sleep(0.3)
 
 
-def settle(story: Story, deadline_s: float = 180) -> None:
+def settle(story: Story, deadline_s: float = 300) -> None:
     """Wait until all that was published is accounted for."""
     until(
         story,
