@@ -74,12 +74,18 @@ def until(story: Story, done: Callable[[], bool], deadline_s: float, what: str) 
     end = time.monotonic() + deadline_s
     while not done():
         waiting = {member.program.name: member.pending for member in story.fleet.members if member.pending}
-        assert time.monotonic() < end, f"{what}; still to die: {waiting}"
+        assert time.monotonic() < end, f"{what}; still to die: {waiting}\n{_last_words(story)}"
         fleets.tend(story.fleet)
         time.sleep(0.3)
 
 
-def settle(story: Story, deadline_s: float = 300) -> None:
+def _last_words(story: Story) -> str:
+    """The end of each member's log: a story's folder is gone once it has failed."""
+    logs = {member.program.name: member.child.log for member in story.fleet.members}
+    return "\n".join(f"== {name}\n{process.tail(log, 15)}" for name, log in logs.items())
+
+
+def settle(story: Story, deadline_s: float = 180) -> None:
     """Wait until all that was published is accounted for."""
     until(
         story,
