@@ -189,7 +189,7 @@ def _tell(done: Iterator[Again], *, dry_run: bool) -> tuple[int, Counter[str]]:
         else:
             refused[short(one.refused, _REASON)] += 1
         if dry_run and number < 50:
-            said = f"would be sent to {one.letter.topic}, {len(one.value):,} bytes, attempt {one.letter.attempt + 1}"
+            said = f"would be sent to {one.topic}, {len(one.value):,} bytes, attempt {one.letter.attempt + 1}"
             sys.stdout.write(f"{one.letter.id}  {said if one.sent else 'not sent: ' + short(one.refused, _REASON)}\n")
     return sent, refused
 

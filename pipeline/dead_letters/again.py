@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from pipeline.dead_letters import transform
 from pipeline.dead_letters.find import body
 from pipeline.dead_letters.transform import Transform, Unfit
+from pipeline.topics import ORGANIZATION_TOPIC
 from schemas import records
 from schemas.errors import DeliveryFailed
 from schemas.models import DeadLetter
@@ -20,6 +21,7 @@ from schemas.topics import (
     EVENT_IDS_HEADER,
     EVENTS,
     ORGANIZATION_HEADER,
+    SIGNALS,
 )
 
 _TIMEOUT = 60.0
@@ -37,6 +39,11 @@ class Again:
     value: bytes = b""
     refused: str = ""
     forced: bool = False
+
+    @property
+    def topic(self) -> str:
+        """Where it goes: where it came from. What a worker had was an event, whatever batch it came in."""
+        return EVENTS.name if self.letter.stage == "worker" and self.letter.topic in SIGNALS else self.letter.topic
 
     @property
     def sent(self) -> bool:
@@ -69,8 +76,7 @@ def _headers(letter: DeadLetter, value: bytes) -> Headers:
     kept = [(name, v) for name, v in letter.headers if name.lower() != ATTEMPT_HEADER]
     if letter.stage in {"packer", "worker"}:
         given = {name.lower() for name, _ in kept}
-        own_topic = letter.topic != EVENTS.name
-        if letter.organization_id and not own_topic and ORGANIZATION_HEADER not in given:
+        if letter.organization_id and _owner(letter) is None and ORGANIZATION_HEADER not in given:
             kept.append((ORGANIZATION_HEADER, letter.organization_id))
         if letter.stage == "worker":
             # The worker has the event's bytes alone: whether they are an object decides what they were.
@@ -81,6 +87,12 @@ def _headers(letter: DeadLetter, value: bytes) -> Headers:
         kept = [h for h in kept if h[0].lower() != EVENT_IDS_HEADER]
         kept.append((EVENT_IDS_HEADER, f"{name}/{moved}"))
     return (*kept, (ATTEMPT_HEADER, str(letter.attempt + 1)))
+
+
+def _owner(letter: DeadLetter) -> str | None:
+    """Whose topic it came from; None where the topic is shared and a header says whose."""
+    own = ORGANIZATION_TOPIC.fullmatch(letter.topic)
+    return own[1] if own else None
 
 
 def _named(letter: DeadLetter) -> str:
@@ -98,9 +110,9 @@ def _judge(letter: DeadLetter, headers: Headers, value: bytes, organizations: Co
     """Why the packer would reject it again, as far as that can be told; a sink's reasons can't."""
     if letter.stage not in {"packer", "worker"}:
         return ""
-    described: Described = records.describe(headers)
-    own = letter.topic.removeprefix(f"{EVENTS.name}.") if letter.topic != EVENTS.name else None
-    organization = own or described.organization_id
+    signal = SIGNALS.get(letter.topic, "") if letter.stage == "packer" else ""
+    described: Described = records.describe(headers, signal)
+    organization = _owner(letter) or described.organization_id
     if described.wrong is not None:
         return described.wrong[1]
     if organization is None:
@@ -137,10 +149,10 @@ def _produce(producer: Producer, one: Again, delivered: Callable[[KafkaError | N
     headers: list[tuple[str, str | bytes | None]] = list(one.headers)
     while True:
         try:
-            producer.produce(one.letter.topic, one.value, one.letter.key, headers=headers, on_delivery=delivered)
+            producer.produce(one.topic, one.value, one.letter.key, headers=headers, on_delivery=delivered)
         except BufferError:
             producer.poll(0.1)
         except KafkaException as error:
-            raise DeliveryFailed(f"Kafka refused a dead letter of {one.letter.topic}: {error.args[0].str()}") from error
+            raise DeliveryFailed(f"Kafka refused a dead letter for {one.topic}: {error.args[0].str()}") from error
         else:
             return

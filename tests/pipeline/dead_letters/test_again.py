@@ -5,12 +5,14 @@ from uuid import UUID
 
 import orjson
 import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 
 from pipeline.dead_letters.again import again
 from pipeline.dead_letters.transform import Transform
 from pipeline.packer.dead import MAX_BODY_BYTES, Origin, dead_letter
-from schemas import records
+from schemas import otlp, records
 from schemas.models import DeadLetter
+from schemas.topics import EVENTS, MAX_EVENT_BYTES, OTLP_LOGS
 
 ORGANIZATION = "00000000-0000-5000-8000-000000000001"
 KNOWN = {ORGANIZATION}
@@ -54,6 +56,31 @@ def test_events_of_a_request_keep_the_names_the_request_gave_them() -> None:
     ((index, _, reason, body),) = dead
     broken = letter(body, *headers, index=index, reason=reason)
     assert ids(broken, Transform(replace=[["{bad}", '{"a":2}']])) == [b"request/11"]
+
+
+def test_a_record_of_an_otlp_batch_goes_back_to_its_topic_as_a_batch_of_one() -> None:
+    batch = LogsData()
+    logs = batch.resource_logs.add().scope_logs.add().log_records
+    logs.add().body.string_value = "fine"
+    logs.add().body.string_value = "x" * (MAX_EVENT_BYTES + 1)
+    _, ((index, _, reason, body),) = otlp.read(batch.SerializeToString(), "logs")
+    one = letter(body, OWN, topic=OTLP_LOGS.name, index=index, reason=reason)
+    assert "bytes" in again(one, None, KNOWN).refused  # it would be too large again
+    forced = again(one, None, KNOWN, force=True)
+    assert (forced.topic, forced.value) == (OTLP_LOGS.name, body)
+    stranger = letter(body, ("x-organization-id", ORGANIZATION[:-1].encode() + b"9"), topic=OTLP_LOGS.name)
+    assert "not known" in again(stranger, None, KNOWN).refused
+    small = LogsData()
+    small.resource_logs.add().scope_logs.add().log_records.add().body.string_value = "fine"
+    assert again(letter(small.SerializeToString(), OWN, topic=OTLP_LOGS.name), None, KNOWN).sent
+
+
+def test_a_workers_letter_of_an_otlp_record_is_an_event_now_and_goes_where_events_go() -> None:
+    made = again(letter(b'{"body":"b"}', ("x-stream", b"logs:web"), topic=OTLP_LOGS.name, stage="worker"), None, KNOWN)
+    assert (made.topic, made.refused) == (EVENTS.name, "")
+    described = records.describe(made.headers)
+    assert (described.stream, described.organization_id) == ("logs:web", ORGANIZATION)
+    assert records.read(made.value, described)[0][0][1] == b'{"body":"b"}'
 
 
 @pytest.mark.parametrize(
