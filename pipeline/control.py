@@ -4,7 +4,7 @@ A message that comes twice changes nothing: it has a version (schemas/controls.p
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import psycopg
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Producer
 
 from pipeline import kafka
 from pipeline.crash import crash_point
@@ -29,7 +29,6 @@ WAITING = gauge("driftlock_control_waiting_messages")
 PATIENCE_SECONDS = 1.0
 """A pass at least so often, should a notice get lost."""
 _BATCH = 500
-_TIMEOUT = 30.0
 _LOCK = 7226190274  # any number that no other user of this database's advisory locks takes
 
 _LOG = structlog.get_logger("pipeline.control")
@@ -61,7 +60,7 @@ def carry(connection: Connection, producer: Producer, clock: Callable[[], dateti
             ).fetchall()
             if not rows:
                 return total
-            _send(producer, [(key, message) for _, key, message in rows])
+            kafka.deliver(producer, CONTROL.name, [(key, _bytes(message)) for _, key, message in rows])
             crash_point("control:after-send")
             connection.execute(
                 "UPDATE control_outbox SET sent_at = %s WHERE id = ANY(%s)", (clock(), [row[0] for row in rows])
@@ -70,24 +69,8 @@ def carry(connection: Connection, producer: Producer, clock: Callable[[], dateti
         total += len(rows)
 
 
-def _send(producer: Producer, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    failed: list[KafkaError] = []
-    done: list[bool] = []
-
-    def delivered(error: KafkaError | None, _message: object) -> None:
-        done.append(True)
-        if error is not None:
-            failed.append(error)
-
-    try:
-        for key, message in messages:
-            value = KINDS[message["kind"]].from_bytes(orjson.dumps(message)).to_bytes()
-            producer.produce(CONTROL.name, value, key, on_delivery=delivered)
-        producer.flush(_TIMEOUT)
-    except (KafkaException, BufferError) as error:
-        raise DeliveryFailed(f"the topic {CONTROL.name} can't be written: {error}") from error
-    if failed or len(done) < len(messages):
-        raise DeliveryFailed(f"the topic {CONTROL.name} can't be written: {failed[0].str() if failed else 'time-out'}")
+def _bytes(message: dict[str, Any]) -> bytes:
+    return KINDS[message["kind"]].from_bytes(orjson.dumps(message)).to_bytes()
 
 
 def again(connection: Connection) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from schemas.errors import BrokerUnreachable, MissingTopic
+from schemas.errors import BrokerUnreachable, DeliveryFailed, MissingTopic
 from schemas.settings import Settings
 
 MIB = 1 << 20
@@ -94,6 +94,29 @@ def producer(settings: Settings, extra: Mapping[str, Any] = _NOTHING) -> Produce
         },
         logger=_LOG,
     )
+
+
+def deliver(producer: Producer, topic: str, messages: Iterable[tuple[str, bytes]], timeout_s: float = 30.0) -> None:
+    """Write messages (key, value) in order, and wait until Kafka has all of them. `DeliveryFailed`: some of them may be there."""
+    failed: list[KafkaError] = []
+    acknowledged: list[bool] = []
+
+    def delivered(error: KafkaError | None, _message: object) -> None:
+        acknowledged.append(True)
+        if error is not None:
+            failed.append(error)
+
+    asked = 0
+    try:
+        for key, value in messages:
+            producer.produce(topic, value, key, on_delivery=delivered)
+            asked += 1
+        producer.flush(timeout_s)
+    except (KafkaException, BufferError) as error:
+        raise DeliveryFailed(f"the topic {topic} can't be written: {error}") from error
+    # Another thread may take the answers, and others' messages may wait too: what counts is what was asked here.
+    if failed or len(acknowledged) < asked:
+        raise DeliveryFailed(f"the topic {topic} can't be written: {failed[0].str() if failed else 'time-out'}")
 
 
 def headers(message: Message) -> Any:

@@ -25,6 +25,21 @@ router = APIRouter(tags=["events"])
 KEY_HEADER = "idempotency-key"
 _AT_ONCE = 16 << 10
 
+
+def header_parameters(*said: tuple[str, int, str]) -> list[dict[str, Any]]:
+    """OpenAPI's words for headers that a request may have: name, most characters, what it says."""
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "maxLength": most},
+            "description": description,
+        }
+        for name, most, description in said
+    ]
+
+
 _EVENT: dict[str, Any] = {"anyOf": [{"type": "object"}, {"type": "string"}]}
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 BODY: dict[str, Any] = {
@@ -36,24 +51,15 @@ BODY: dict[str, Any] = {
             "text/plain": _TEXT,
         },
     },
-    "parameters": [
-        {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "schema": {"type": "string", "maxLength": most},
-            "description": description,
-        }
-        for name, most, description in (
-            (
-                "Idempotency-Key",
-                128,
-                "sent again with the same key and body, a request is answered the same and stored once",
-            ),
-            ("Content-Encoding", 16, "gzip or zstd"),
-            ("X-Stream", 128, "stream of events that name none themselves"),
-        )
-    ],
+    "parameters": header_parameters(
+        (
+            "Idempotency-Key",
+            128,
+            "sent again with the same key and body, a request is answered the same and stored once",
+        ),
+        ("Content-Encoding", 16, "gzip or zstd"),
+        ("X-Stream", 128, "stream of events that name none themselves"),
+    ),
 }
 
 

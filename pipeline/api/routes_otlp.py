@@ -13,7 +13,7 @@ from pipeline.accounts.roles import Principal
 from pipeline.api import bounds, otlp_json
 from pipeline.api.intake import MAX_ITEMS, Batch, describe
 from pipeline.api.problems import Answered
-from pipeline.api.routes_events import admitted, one
+from pipeline.api.routes_events import admitted, header_parameters, one
 from pipeline.api.serving import Served, Serving, allowed
 from schemas import otlp
 from schemas.records import Described
@@ -54,23 +54,14 @@ def _document(signal: str) -> dict[str, Any]:
             "description": "an export request of OTLP",
             "content": {OTLP_CONTENT_TYPE: binary, JSON: {"schema": {"type": "object"}}},
         },
-        "parameters": [
-            {
-                "name": name,
-                "in": "header",
-                "required": False,
-                "schema": {"type": "string", "maxLength": most},
-                "description": description,
-            }
-            for name, most, description in (
-                ("Content-Encoding", 16, "gzip or zstd"),
-                (
-                    "X-Stream",
-                    128,
-                    "one stream for all, in place of one a service; the attribute driftlock.stream goes before",
-                ),
-            )
-        ],
+        "parameters": header_parameters(
+            ("Content-Encoding", 16, "gzip or zstd"),
+            (
+                "X-Stream",
+                128,
+                "one stream for all, in place of one a service; the attribute driftlock.stream goes before",
+            ),
+        ),
         "responses": {"200": {"description": "stored", "content": {OTLP_CONTENT_TYPE: binary, JSON: {"schema": said}}}},
     }
 

@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 
 from pipeline import kafka
 from schemas.controls import KINDS
 from schemas.controls import Control as Said
-from schemas.errors import BrokerUnreachable, DeliveryFailed
+from schemas.errors import BrokerUnreachable
 from schemas.models import BadMessage, OrganizationControl, SourceControl
 from schemas.settings import Settings
 from schemas.topics import CONTROL
@@ -90,16 +90,4 @@ def parse(value: bytes | None) -> OrganizationControl | SourceControl | Said | s
 
 def remember(producer: Producer, source: SourceControl) -> None:
     """Write which topic a name means, and wait until Kafka has it."""
-    failed: list[KafkaError] = []
-    try:
-        producer.produce(
-            CONTROL.name,
-            source.to_bytes(),
-            f"source/{source.topic}",
-            on_delivery=lambda error, _message: failed.append(error) if error is not None else None,
-        )
-        left = producer.flush(_TIMEOUT)
-    except KafkaException as error:
-        raise DeliveryFailed(f"the topic {CONTROL.name} can't be written: {error.args[0].str()}") from error
-    if failed or left:
-        raise DeliveryFailed(f"the topic {CONTROL.name} can't be written: {failed[0].str() if failed else 'time-out'}")
+    kafka.deliver(producer, CONTROL.name, [(f"source/{source.topic}", source.to_bytes())], _TIMEOUT)

@@ -13,10 +13,9 @@ from billing.stripe_gateway import Connection, Meter
 from billing.stripe_objects import Subscription
 from billing.stripe_prices import sync_meter, sync_plan
 from pipeline import kafka
+from pipeline.accounts import announce
 from pipeline.stack.components import Components
-from schemas.models import OrganizationControl
 from schemas.settings import load
-from schemas.topics import CONTROL
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,5 @@ def organization(components: Components, name: str, now: datetime) -> Seeded:
             began_at=datetime.fromtimestamp(subscription.anchor, UTC),
         )
     producer = kafka.producer(settings)
-    known = OrganizationControl(id=organization_id, version=1)
-    producer.produce(CONTROL.name, known.to_bytes(), f"organization/{organization_id}".encode())
-    producer.flush(30)
+    announce.organization(producer, organization_id)
     return Seeded(organization_id, customer, subscription, stripe, meter)
