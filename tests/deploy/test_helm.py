@@ -28,6 +28,8 @@ EVERYTHING = {
     "autoscaling.enabled": "true",
     "kafkaCaSecret": "kafka-ca",  # pragma: allowlist secret
 }
+MAY_LACK = {"STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "SMTP_PASSWORD", "RESEND_API_KEY"}
+"""Who has no account there starts all the same."""
 CUSTOM = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
 
 
@@ -58,6 +60,12 @@ def test_the_values_schema_accepts_ours_and_refuses_others(wrong: dict[str, Any]
     validator = jsonschema_rs.validator_for(json.loads((CHART / "values.schema.json").read_text("utf-8")))
     assert [error.message for error in validator.iter_errors(values())] == []
     assert not validator.is_valid(values() | wrong)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_can_stand_among_the_settings(name: str) -> None:
+    validator = jsonschema_rs.validator_for(json.loads((CHART / "values.schema.json").read_text("utf-8")))
+    assert not validator.is_valid(values() | {"settings": {name.upper(): "in the open"}})
 
 
 def test_lag_is_asked_of_the_groups_and_topics_that_there_are() -> None:
@@ -121,6 +129,12 @@ def test_a_process_runs_as_it_does_everywhere() -> None:
         assert given <= {name.upper() for name in Settings.model_fields}
         secret = {item["name"] for item in container["env"] if "valueFrom" in item} - {"KAFKA_SASL_PASSWORD"}
         assert secret == set(program.secrets)
+        absent = {
+            item["name"]
+            for item in container["env"]
+            if item.get("valueFrom", {}).get("secretKeyRef", {}).get("optional")
+        }
+        assert absent - {"KAFKA_SASL_PASSWORD"} == set(program.secrets) & MAY_LACK
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
         listens = {"api": "PORT", "console": "CONSOLE_PORT"}.get(program.name, "METRICS_PORT")
@@ -147,7 +161,21 @@ def test_jobs_policies_and_rules_fit_together() -> None:
     assert rules["spec"] == yaml.safe_load(render.rules())
     assert len(kinds["ScaledObject"]) == 2
     assert len(kinds["HorizontalPodAutoscaler"]) == 2
-    services = {service["metadata"]["name"] for service in kinds["Service"]}
+    services = {service["metadata"]["name"]: service["spec"]["ports"][0]["port"] for service in kinds["Service"]}
+    environs = {
+        one["metadata"]["labels"]["app.kubernetes.io/name"]: {
+            item["name"]: item.get("value") for item in one["spec"]["template"]["spec"]["containers"][0]["env"]
+        }
+        for one in kinds["Deployment"]
+    }
+    targets = dict(pair.split("=") for pair in environs["api"]["STATUS_TARGETS"].split(","))
+    assert targets == {
+        program.name: f"http://driftlock-{program.name}:{services['driftlock-' + program.name]}"
+        for program in PROGRAMS
+        if program.name != "api"
+    }
+    assert {environ["CONSOLE_URL"] for environ in environs.values()} == {"https://app.example.org"}
+    assert not {name for name, environ in environs.items() if "STATUS_TARGETS" in environ} - {"api"}
     (ingress,) = kinds["Ingress"]
     for rule in ingress["spec"]["rules"]:
         for path in rule["http"]["paths"]:

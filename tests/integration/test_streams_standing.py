@@ -12,7 +12,6 @@ from schemas.models import Position, ScoredUsage, StreamStanding
 from tests.integration.api_world import World, anomaly, store
 from tests.stack.database import Database
 
-EMAIL = "standing@example.org"
 NOW_MS = int(time.time() * 1000)
 
 
@@ -53,8 +52,8 @@ def write(database: Database, *records: Record) -> tuple[str, ...]:
 
 
 def test_a_stream_without_an_anomaly_shows_its_warm_up_and_its_drift(api_world: World) -> None:
-    organization_id = api_world.user(EMAIL).verified.organization_id
-    client, headers = api_world.client, api_world.bearer(EMAIL)
+    organization_id = api_world.user("standing@example.org").verified.organization_id
+    client, headers = api_world.client, api_world.bearer("standing@example.org")
     database = api_world.database
     first = scored(organization_id, 1, stands("web", 312), stands("db", 1_200, 65_536))
     assert write(database, first) == ("not_anomaly",)
@@ -78,9 +77,9 @@ def test_a_stream_without_an_anomaly_shows_its_warm_up_and_its_drift(api_world: 
 
 
 def test_a_deleted_stream_is_known_again_from_its_next_event_on(api_world: World) -> None:
-    organization_id = api_world.user(EMAIL).verified.organization_id
-    client, headers = api_world.client, api_world.bearer(EMAIL)
-    write(api_world.database, scored(organization_id, 10, stands("gone", 500)))
+    organization_id = api_world.user("deleted@example.org").verified.organization_id
+    client, headers = api_world.client, api_world.bearer("deleted@example.org")
+    assert write(api_world.database, scored(organization_id, 10, stands("gone", 500))) == ("not_anomaly",)
     assert client.delete("/v1/streams/gone", headers=headers).status_code == 204
     assert client.get("/v1/streams/gone", headers=headers).status_code == 404
     assert [m["kind"] for m in said(api_world.database, organization_id)][-2:] == ["stream", "forget"]
@@ -101,8 +100,8 @@ def test_skipped_events_are_counted(api_world: World) -> None:
 
 
 def test_a_status_is_feedback_to_its_stream(api_world: World) -> None:
-    organization_id = api_world.user(EMAIL).verified.organization_id
-    client, headers = api_world.client, api_world.bearer(EMAIL)
+    organization_id = api_world.user("judging@example.org").verified.organization_id
+    client, headers = api_world.client, api_world.bearer("judging@example.org")
     patterns = ["00000001deadbeef.0", "0000000512345678.196608"]
     told = anomaly(organization_id, 9_001, stream="web", patterns=patterns)
     store(api_world.database, told, anomaly(organization_id, 9_002, stream="web"))

@@ -1,6 +1,7 @@
 """What stories share: a stack with settings that make things happen often, traffic at a pace, waiting while tending."""
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,12 @@ from confluent_kafka import Producer
 
 from pipeline import kafka
 from pipeline.embedded import process
-from pipeline.stack import account, components, processes, seed
+from pipeline.stack import account, components, processes, seed, status
 from pipeline.stack.components import Components
 from schemas.settings import load
 from tests.scenarios import fleet as fleets
 from tests.scenarios import traffic, truth
-from tests.scenarios.fleet import Fleet
+from tests.scenarios.fleet import Fleet, Member
 from tests.scenarios.traffic import Published
 from tests.stack.fixtures import scratch
 
@@ -27,6 +28,8 @@ BUSY = {
     "PACKER_FLUSH_BYTES": "65536",
     "PACKER_TICK_MS": "500",
 }
+
+PARTITIONS = 4
 
 WARM = 12_000
 """Events after which each of the eight streams has seen its first 1,000."""
@@ -79,6 +82,12 @@ def until(story: Story, done: Callable[[], bool], deadline_s: float, what: str) 
         time.sleep(0.3)
 
 
+def obeyed(worker: Member) -> float:
+    """Control messages that a worker has taken since it started: each one once per partition."""
+    lines = [json.loads(line) for line in worker.child.log.read_text().splitlines() if '"serving"' in line]
+    return status.read(lines[-1]["port"]).get("driftlock_worker_controls_total", 0.0) if lines else 0.0
+
+
 def _last_words(story: Story) -> str:
     """The end of each member's log: a story's folder is gone once it has failed."""
     logs = {member.program.name: member.child.log for member in story.fleet.members}
@@ -95,11 +104,11 @@ def settle(story: Story, deadline_s: float = 180) -> None:
     )
 
 
-def prove(story: Story) -> account.Account:
-    """End the story and assert the whole account; returns it.
+def hold(story: Story) -> tuple[truth.Revisions, truth.Units]:
+    """Stop time, and wait until all is written; returns what a clean scoring of the blocks says.
 
-    A silent stream goes on being told for as long as packers tick, so time is stopped first: no packer, and the worker
-    has said all that a clean scoring of the blocks says. What it says, and how often, is for `truth.prove`.
+    A silent stream goes on being told for as long as packers tick: no packer, and the worker has said all that a clean
+    scoring says, in topics and in the database.
     """
     for member in [member for member in story.fleet.members if member.program == processes.PACKER]:
         story.fleet.members.remove(member)
@@ -108,4 +117,9 @@ def prove(story: Story) -> account.Account:
     expected = truth.clean(settings)
     until(story, lambda: truth.emitted(settings)[0].keys() >= expected[0].keys(), 60, "anomalies are missing")
     settle(story)
-    return truth.prove(story.parts, story.organization_id, story.published, expected)
+    return expected
+
+
+def prove(story: Story) -> account.Account:
+    """End the story and assert the whole account; returns it."""
+    return truth.prove(story.parts, story.organization_id, story.published, hold(story))

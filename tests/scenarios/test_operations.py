@@ -24,10 +24,15 @@ def test_an_operator_asks_a_running_stack(tmp_path: Path) -> None:
     with stories.running() as story:
         for program in (processes.PACKER, processes.WORKER, processes.SINK_ANOMALIES, processes.SINK_USAGE):
             fleets.enlist(story.fleet, program)
+        worker = next(member for member in story.fleet.members if member.program == processes.WORKER)
         stories.feed(story, 14_000)
         _ask(story, 1_000)
+        stories.until(story, lambda: stories.obeyed(worker) >= stories.PARTITIONS, 60, "the worker was not told")
         stories.feed(story, 3_000, burst_rate=0.004)
         stories.settle(story)
+        # Floods are told at every sensitivity; a silence only because this organization asked for more.
+        stories.until(story, lambda: _silences(story) > 0, 120, "no silence is told")
+        stories.hold(story)
 
         before = _books(story)
         assert operations.nothing_differs(story)
@@ -94,6 +99,12 @@ def _one(story: Story) -> tuple[UUID, UUID, bool]:
         ).fetchone()
     assert row is not None
     return row[0], row[1], row[2]
+
+
+def _silences(story: Story) -> int:
+    with psycopg.connect(story.parts.postgres.url()) as connection:
+        (found,) = connection.execute("SELECT count(*) FROM anomalies WHERE kind = 'silence'").fetchone() or (0,)
+    return int(found)
 
 
 def _books(story: Story) -> list[tuple[object, ...]]:
