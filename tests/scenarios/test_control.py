@@ -34,7 +34,9 @@ def awaited(story: Story, worker: Member, change: Callable[[Connection], object]
     with psycopg.connect(url, autocommit=True) as api:
         change(api)
     began = time.monotonic()
-    stories.until(story, lambda: stories.obeyed(worker) >= before + stories.PARTITIONS, 60, "a change does not reach the worker")
+    stories.until(
+        story, lambda: stories.obeyed(worker) >= before + stories.PARTITIONS, 60, "a change does not reach the worker"
+    )
     return time.monotonic() - began
 
 
