@@ -46,7 +46,7 @@ def configure(settings: Settings, process: str) -> None:
             BatchSpanProcessor(exporter, schedule_delay_millis=1_000, export_timeout_millis=_EXPORT_S * 1000)
         )
     else:
-        provider = TracerProvider(resource=resource)
+        provider = TracerProvider(ALWAYS_OFF, resource)  # a span that nobody will see has ids, and costs little more
     trace.set_tracer_provider(provider)
     PsycopgInstrumentor().instrument(skip_dep_check=True)
 

@@ -226,12 +226,12 @@ def read(value: bytes | None, described: Described) -> tuple[list[Event], list[D
     return events, dead
 
 
-def read_pieces(pieces: list[tuple[Any, bytes]], described: Described) -> tuple[list[Event], list[Dead]]:
-    """The same of a record that is one piece a line: each as it was parsed (or the `ValueError`), with its bytes.
+def read_pieces(parsed: Sequence[Any], bodies: Sequence[bytes], described: Described) -> tuple[list[Event], list[Dead]]:
+    """The same of a record that is one piece a line: each as it was parsed (or the `ValueError`), and its bytes.
 
     An event without a producer's id has none here: whoever parsed it gives it one.
     """
-    return _several(pieces, b"", described.stream)
+    return _several(list(zip(parsed, bodies, strict=True)), b"", described.stream)
 
 
 def _read(value: bytes | None, described: Described) -> tuple[list[Event], list[Dead]]:  # noqa: C901, PLR0911 - a table of cases

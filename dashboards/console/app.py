@@ -34,7 +34,7 @@ from dashboards.console.parts import Parts
 from dashboards.console.problems import Problem
 from dashboards.console.session import LoginNeeded
 from pipeline.accounts.errors import Refused
-from pipeline.api.measured import Measured
+from pipeline.api.measured import QUIET, Measured
 from pipeline.metrics import watch_loop
 from schemas.errors import BillingRefused
 
@@ -59,7 +59,9 @@ def build(parts: Parts | None) -> FastAPI:
                     await task
             await asyncio.to_thread(scans.close, jobs)
 
-    app = FastAPI(title="DriftLock console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=living)
+    app = FastAPI(
+        title="DriftLock console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=living, telemetry=QUIET
+    )
     app.state.parts = parts
     app.add_middleware(security.secured)
     app.add_middleware(Measured)

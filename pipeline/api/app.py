@@ -24,7 +24,7 @@ from pipeline.api import (
 )
 from pipeline.api import status as statuses
 from pipeline.api.bounds import SmallBodies
-from pipeline.api.measured import Measured
+from pipeline.api.measured import QUIET, Measured
 from pipeline.api.problems import MEDIA_TYPE, LastResort, Problem, register
 from pipeline.api.serving import Serving
 from pipeline.metrics import watch_loop
@@ -50,14 +50,14 @@ def build(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if serving is not None:
-            serving.intake.start()
+            serving.intake.start(asyncio.get_running_loop())
             serving.feed.start(asyncio.get_running_loop())
         watching = asyncio.create_task(watch_loop())
         yield
         watching.cancel()
         if serving is not None:
             serving.feed.stop()
-            await asyncio.to_thread(serving.intake.stop)
+            await serving.intake.stop()
             await asyncio.to_thread(serving.pools.close)
 
     app = FastAPI(
@@ -66,6 +66,7 @@ def build(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        telemetry=QUIET,
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
     app.state.serving = serving

@@ -17,15 +17,17 @@ from confluent_kafka import KafkaException, Producer
 from opentelemetry.trace import SpanKind
 
 from pipeline import kafka, tracing
+from pipeline.api.event_ids import event_ids
 from pipeline.api.problems import Answered
 from schemas import records
-from schemas.identity import named_event_ids, request_name
+from schemas.identity import request_name
 from schemas.records import Described
 from schemas.settings import Settings
 from schemas.topics import (
     CONTENT_TYPE_HEADER,
     EVENT_IDS_HEADER,
     EVENTS,
+    MAX_EVENT_BYTES,
     ORGANIZATION_HEADER,
     STREAM_HEADER,
     TRACE_HEADER,
@@ -35,7 +37,9 @@ MAX_ITEMS = 10_000
 MAX_RECORD_BYTES = 1 << 20
 MAX_WAITING_BYTES = 64 << 20
 ACKNOWLEDGED_S = 15.0
+TICK_S, IDLE_S = 0.001, 0.1
 _NDJSON = "application/x-ndjson"
+_TEXTS = [b"%d" % index for index in range(MAX_ITEMS)]
 
 
 def new_producer(settings: Settings) -> Producer:
@@ -93,22 +97,61 @@ def read(value: bytes, described: Described, content_type: str, organization_id:
         raise Answered(400, "the body is empty")
     name = str(request_name(organization_id, key))
     pieces = _pieces(value, described)
-    events, dead = records.read(value, described) if pieces is None else records.read_pieces(pieces, described)
-    rejected = tuple(Rejected(index, code, reason[:300]) for index, code, reason, _ in dead)
-    if not events:
-        said = rejected[0].reason if rejected else "the body holds no event"
-        raise Answered(400, said, extra={"rejected": [r.__dict__ for r in rejected[:100]]})
-    ids = named_event_ids(organization_id, name, [(index, stream, own) for index, _, stream, own in events])
-    runs = ((0, value, content_type),) if pieces is None else tuple(_runs([index for index, *_ in events], pieces))
+    streams = None if pieces is None else _usual(*pieces, described.stream)
+    rejected: tuple[Rejected, ...] = ()
+    if streams is not None:
+        indexes = list(range(len(streams)))
+        ids = _ids(organization_id, streams, _TEXTS[: len(streams)], f"{name}/".encode())
+    else:
+        events, dead = records.read(value, described) if pieces is None else records.read_pieces(*pieces, described)
+        rejected = tuple(Rejected(index, code, reason[:300]) for index, code, reason, _ in dead)
+        if not events:
+            said = rejected[0].reason if rejected else "the body holds no event"
+            raise Answered(400, said, extra={"rejected": [r.__dict__ for r in rejected[:100]]})
+        indexes = [index for index, *_ in events]
+        given = [own or f"{name}/{index}".encode() for index, _, _, own in events]
+        ids = _ids(organization_id, [stream for _, _, stream, _ in events], given)
+    runs = ((0, value, content_type),) if pieces is None else tuple(_runs(indexes, pieces[1]))
     return Batch(name, described.stream, described.trace, tuple(ids), rejected, runs)
 
 
-def _pieces(value: bytes, described: Described) -> list[tuple[Any, bytes]] | None:
-    """The items, each parsed (or the error) with the line it becomes; None where the body is one event, or can't be read."""
+def _usual(parsed: list[Any], bodies: list[bytes], stream: str) -> list[str] | None:
+    """The stream of each, where all are objects that have no id and nothing wrong; None: ask `records.read_pieces`, which says the same."""
+    if not all(type(one) is dict and "event_id" not in one for one in parsed):
+        return None
+    if not parsed or max(map(len, bodies)) > MAX_EVENT_BYTES:
+        return None
+    said = [one.get("stream") for one in parsed]
+    try:
+        distinct = set(said)
+    except TypeError:
+        return None
+    if any(one is not None and (type(one) is not str or records.wrong_stream(one)) for one in distinct):
+        return None
+    return [stream if one is None else one for one in said]
+
+
+def _ids(organization_id: str, streams: list[str], producer_ids: list[bytes], before: bytes = b"") -> list[str]:
+    """The id of each event, by its stream and its producer's id, `before` and one of `producer_ids`."""
+    places: dict[str, list[int]] = {}
+    for at, stream in enumerate(streams):
+        places.setdefault(stream, []).append(at)
+    if len(places) == 1:
+        return event_ids(organization_id, streams[0], producer_ids, before)
+    ids = [""] * len(streams)
+    for stream, mine in places.items():
+        made = event_ids(organization_id, stream, [producer_ids[at] for at in mine], before)
+        for at, one in zip(mine, made, strict=True):
+            ids[at] = one
+    return ids
+
+
+def _pieces(value: bytes, described: Described) -> tuple[list[Any], list[bytes]] | None:
+    """The items, parsed (or the error), and the line that each becomes; None where the body is one event, or can't be read."""
     if described.several:
         lines = [line for part in value.split(b"\n") if (line := part.strip())]
         _require_few(len(lines))
-        return [(_parsed(line), line) for line in lines]
+        return [_parsed(line) for line in lines], lines
     if value.lstrip()[:1] != b"[" or not described.json:
         return None
     try:
@@ -117,7 +160,7 @@ def _pieces(value: bytes, described: Described) -> list[tuple[Any, bytes]] | Non
         return None
     _require_few(len(elements))
     try:
-        return [(element, orjson.dumps(element)) for element in elements]
+        return elements, [orjson.dumps(element) for element in elements]
     except orjson.JSONEncodeError as error:  # what can be read may be nested deeper than what can be written
         raise Answered(400, "an element is nested too deeply") from error
 
@@ -134,12 +177,16 @@ def _parsed(line: bytes) -> Any:
         return error
 
 
-def _runs(indexes: list[int], pieces: list[tuple[Any, bytes]]) -> list[tuple[int, bytes, str]]:
+def _runs(indexes: list[int], bodies: list[bytes]) -> list[tuple[int, bytes, str]]:
     """Runs of items that follow each other, each at most MAX_RECORD_BYTES."""
+    if len(indexes) == len(bodies):
+        whole = b"\n".join(bodies)
+        if len(whole) <= MAX_RECORD_BYTES:
+            return [(0, whole, _NDJSON)]
     runs: list[tuple[int, list[bytes]]] = []
     size = 0
     for at, index in enumerate(indexes):
-        piece = pieces[index][1]
+        piece = bodies[index]
         if at == 0 or index != indexes[at - 1] + 1 or size + len(piece) >= MAX_RECORD_BYTES:
             runs.append((index, []))
             size = 0
@@ -150,29 +197,40 @@ def _runs(indexes: list[int], pieces: list[tuple[Any, bytes]]) -> list[tuple[int
 
 @dataclass
 class Intake:
-    """The producer, with a thread that takes Kafka's answers, and the bytes that wait for them."""
+    """The producer, whose answers the event loop takes, and the bytes that wait for them.
+
+    No thread takes them: it would ask for the interpreter at each answer, and stand still, as the loop would, until it is given.
+    """
 
     producer: Producer
     waiting: int = 0
     known: set[UUID] = field(default_factory=set)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _open: int = 0
+    _loop: asyncio.AbstractEventLoop | None = None
+    _tick: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        """Take answers from now on."""
-        self._thread = threading.Thread(target=self._poll, daemon=True, name="intake")
-        self._thread.start()
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take answers from now on, in this loop."""
+        self._loop = loop
+        self._poll()
 
     def _poll(self) -> None:
-        while not self._stop.is_set():
-            self.producer.poll(0.1)
+        if self._loop is not None:
+            self.producer.poll(0)
+            self._tick = self._loop.call_later(TICK_S if self._open else IDLE_S, self._poll)
 
-    def stop(self) -> None:
+    def _hurry(self) -> None:
+        """Answers are expected: look for them soon."""
+        if self._loop is not None and self._tick is not None:
+            self._tick.cancel()
+            self._tick = self._loop.call_later(TICK_S, self._poll)
+
+    async def stop(self) -> None:
         """Wait for what is under way, and end."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(5)
-        self.producer.flush(5)
+        self._loop = None
+        if self._tick is not None:
+            self._tick.cancel()
+        await asyncio.to_thread(self.producer.flush, 5)
 
     def require_room(self) -> None:
         """429 where too much waits for Kafka."""
@@ -185,7 +243,7 @@ class Intake:
         429 where the producer's queue is full; 503 where Kafka does not acknowledge in time: it may have it all the same,
         so the request is to be sent again with the same Idempotency-Key.
         """
-        loop = asyncio.get_running_loop()
+        loop, here = asyncio.get_running_loop(), threading.get_ident()
         done: asyncio.Future[str] = loop.create_future()
         left, said = len(batch.runs), ""
 
@@ -197,9 +255,15 @@ class Intake:
                 done.set_result(said)
 
         def delivered(error: Any, _message: object) -> None:
-            loop.call_soon_threadsafe(settle, "" if error is None else str(error.name()))
+            reason = "" if error is None else str(error.name())
+            if threading.get_ident() == here:
+                settle(reason)
+            else:  # whoever waits for a message of his own takes ours too
+                loop.call_soon_threadsafe(settle, reason)
 
-        self.waiting += batch.size
+        size = batch.size
+        self.waiting += size
+        self._open += 1
         try:
             with tracing.following(
                 "publish", [batch.trace], SpanKind.PRODUCER, attributes={"topic": batch.topic}
@@ -207,12 +271,15 @@ class Intake:
                 traced = replace(batch, trace=tracing.carried(spans, batch.trace) or "")
                 for first, value, content_type in batch.runs:
                     self._produce(traced, organization_id, first, value, content_type, delivered)
+                if self._open == 1:
+                    self._hurry()
                 try:
                     reason = await asyncio.wait_for(asyncio.shield(done), timeout_s)
                 except TimeoutError:
                     reason = "no answer in time"
         finally:
-            self.waiting -= batch.size
+            self._open -= 1
+            self.waiting -= size
         if reason:
             how = " with the same Idempotency-Key" if batch.name else ""
             raise Answered(503, f"Kafka did not acknowledge: send it again{how}", {"Retry-After": "5"})

@@ -2,6 +2,7 @@
 
 import time
 
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.metrics import counter, gauge, histogram
@@ -9,6 +10,9 @@ from pipeline.metrics import counter, gauge, histogram
 REQUESTS = counter("driftlock_http_requests_total")
 SECONDS = histogram("driftlock_http_request_seconds")
 IN_FLIGHT = gauge("driftlock_http_requests_in_flight")
+
+QUIET = TelemetryConfig(metrics=False, logs=False, operation_spans=False)
+"""What FastAPI says of a request by itself: its span, no more. Errors are logged by us, without what was sent."""
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 

@@ -23,7 +23,7 @@ from schemas.topics import CONTENT_TYPE_HEADER, STREAM_HEADER, TRACE_HEADER
 
 router = APIRouter(tags=["events"])
 KEY_HEADER = "idempotency-key"
-_AT_ONCE = 16 << 10
+_AT_ONCE = 256 << 10
 
 
 def header_parameters(*said: tuple[str, int, str]) -> list[dict[str, Any]]:

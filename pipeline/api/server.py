@@ -1,5 +1,6 @@
 """The server of a process: open streams end before it waits for requests that are under way."""
 
+import gc
 import socket
 from typing import Any
 
@@ -12,6 +13,12 @@ MAX_HEADER_BYTES = 32 << 10
 
 class Server(uvicorn.Server):
     """uvicorn's, which would wait for streams that never end by themselves."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve. What was made until now lasts as long as the process: the garbage collector need not look at it."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, then the requests."""

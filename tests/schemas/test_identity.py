@@ -21,12 +21,3 @@ def test_ids_never_change_between_releases() -> None:
     assert event == UUID("a6439eaf-343b-5c3f-ae42-82b22fc26117")
     assert identity.anomaly_id(ORGANIZATION, "s", event) == UUID("7655e134-5bba-5dce-a246-7110c7c58771")
     assert identity.blocks_partition(ORGANIZATION, "default", 4) == 3
-
-
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.text(max_size=4), st.binary(max_size=6)), max_size=20))
-def test_many_ids_are_those_of_each(events: list[tuple[int, str, bytes]]) -> None:
-    named = [(index, stream, own.hex().encode()) for index, stream, own in events]
-    assert identity.named_event_ids(ORGANIZATION, "request", named) == [
-        str(identity.named_event_id(ORGANIZATION, stream, own.decode() or f"request/{index}"))
-        for index, stream, own in named
-    ]
