@@ -1,7 +1,7 @@
 """Anomalies: lists, one, its status, the live stream, the export."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -94,19 +94,18 @@ async def get_stream(
     def check() -> None:
         served.again(principal).require("anomalies:read")
 
-    async def read_shared(after: str) -> Sequence[streams.Told]:
-        key = (principal.organization_id, after)
-        return await served.feed.reads.get(key, lambda: asyncio.to_thread(read, after))
-
     async def may_still() -> None:
         if not served.checked_now(principal):
-            await asyncio.to_thread(check)
+            await served.feed.checks.get(principal, lambda: asyncio.to_thread(check))
 
-    place = last_event_id or ""
-    if not place:
-        place = await asyncio.to_thread(present)
-    await asyncio.to_thread(read, place)  # a wrong Last-Event-ID is a 422, not a broken stream
-    made = streams.stream(served.feed, principal.organization_id, place, read_shared, may_still)
+    if last_event_id:
+        place = last_event_id
+        await asyncio.to_thread(read, place)  # a wrong one is a 422, not a broken stream
+    else:
+        place = await served.feed.present(principal.organization_id, lambda: asyncio.to_thread(present))
+    made = streams.stream(
+        served.feed, principal.organization_id, place, lambda after: asyncio.to_thread(read, after), may_still
+    )
     return StreamingResponse(
         made, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )

@@ -1,7 +1,6 @@
-"""Reads that many open streams want at once are made once: what the first asks for is answered to all that wait with it.
+"""What many wait for is waited for once: all that ask for the same key while it is looked for get what is found.
 
-Who asks while one runs gets the next one's answer, never that of a read which began before he asked. So a thousand streams of
-an organization cost two reads for each change, not a thousand.
+For what may be joined at any time: whoever waits is told by PostgreSQL that there is more, also of what came before a late one joined.
 """
 
 import asyncio
@@ -13,33 +12,36 @@ T = TypeVar("T")
 
 
 @dataclass
-class _Slot(Generic[T]):
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    coming: asyncio.Task[T] | None = None
+class _Coming(Generic[T]):
+    task: asyncio.Task[T]
     waiting: int = 0
 
 
 @dataclass
 class Shared(Generic[T]):
-    """Reads by key; nothing is kept of a key that nobody waits for."""
+    """Searches under way by key; one that nobody waits for any more is cancelled."""
 
-    slots: dict[Hashable, _Slot[T]] = field(default_factory=dict)
+    coming: dict[Hashable, _Coming[T]] = field(default_factory=dict)
 
-    async def get(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
-        """What `read` gives, begun after this was called; shared with all that ask for the same key. Raises what it raises."""
-        slot = self.slots.setdefault(key, _Slot())
-        slot.waiting += 1
+    async def get(self, key: Hashable, search: Callable[[], Awaitable[T]]) -> T:
+        """What `search` gives, begun by the first that asks for the key. Raises what it raises."""
+        mine = self.coming.get(key)
+        if mine is None:
+            mine = self.coming[key] = _Coming(asyncio.ensure_future(_run(search)))
+            mine.task.add_done_callback(lambda _: self._forget(key, mine))
+        mine.waiting += 1
         try:
-            if slot.coming is None:
-                slot.coming = asyncio.get_running_loop().create_task(_run(slot, read))
-            return await asyncio.shield(slot.coming)
+            return await asyncio.shield(mine.task)
         finally:
-            slot.waiting -= 1
-            if not slot.waiting and self.slots.get(key) is slot:
-                del self.slots[key]
+            mine.waiting -= 1
+            if not mine.waiting:
+                self._forget(key, mine)
+                mine.task.cancel()
+
+    def _forget(self, key: Hashable, mine: _Coming[T] | None) -> None:
+        if self.coming.get(key) is mine:
+            del self.coming[key]
 
 
-async def _run(slot: _Slot[T], read: Callable[[], Awaitable[T]]) -> T:
-    async with slot.lock:
-        slot.coming = None  # who asks from now on wants what is not read yet
-        return await read()
+async def _run(search: Callable[[], Awaitable[T]]) -> T:
+    return await search()

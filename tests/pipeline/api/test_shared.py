@@ -1,4 +1,4 @@
-"""Shared reads: one for all that wait, never one that began before it was asked for, errors to each, nothing kept."""
+"""What many wait for: looked for once, told to all, errors too; nothing kept of it, and ended when nobody waits."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from pipeline.api.shared import Shared
 
 
-def test_all_that_wait_share_one_and_who_comes_later_gets_a_later_one() -> None:
+def test_all_that_wait_share_one_whenever_they_came_and_the_next_is_a_new_one() -> None:
     async def run() -> None:
         shared: Shared[int] = Shared()
         begun, started, go = 0, asyncio.Event(), asyncio.Event()
@@ -24,18 +24,40 @@ def test_all_that_wait_share_one_and_who_comes_later_gets_a_later_one() -> None:
         await started.wait()
         late = [asyncio.create_task(shared.get("a", read)) for _ in range(50)]
         other = asyncio.create_task(shared.get("b", read))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         go.set()
-        assert set(await asyncio.gather(*early)) == {1}
-        assert len({*await asyncio.gather(*late)}) == 1
-        assert early[0].result() != late[0].result() != await other
-        assert begun == 3
-        assert shared.slots == {}
+        assert set(await asyncio.gather(*early, *late)) == {1}
+        assert await other == 2
+        assert await shared.get("a", read) == 3
+        assert shared.coming == {}
 
     asyncio.run(run())
 
 
-def test_an_error_is_each_ones_own_and_the_next_read_is_made() -> None:
+def test_what_nobody_waits_for_any_more_is_ended() -> None:
+    async def run() -> None:
+        shared: Shared[int] = Shared()
+        ended = asyncio.Event()
+
+        async def read() -> int:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            return 0
+
+        leaves = [asyncio.create_task(shared.get("a", read)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        for one in leaves:
+            one.cancel()
+        await asyncio.gather(*leaves, return_exceptions=True)
+        await asyncio.wait_for(ended.wait(), 5)
+        assert shared.coming == {}
+
+    asyncio.run(run())
+
+
+def test_an_error_is_each_ones_own_and_the_next_is_looked_for() -> None:
     async def run() -> None:
         shared: Shared[int] = Shared()
 
@@ -48,7 +70,7 @@ def test_an_error_is_each_ones_own_and_the_next_read_is_made() -> None:
         said = await asyncio.gather(*(shared.get("a", fail) for _ in range(3)), return_exceptions=True)
         assert [str(one) for one in said] == ["no database"] * 3
         assert await shared.get("a", work) == 5
-        assert shared.slots == {}
+        assert shared.coming == {}
 
     asyncio.run(run())
 
@@ -69,6 +91,6 @@ def test_one_that_leaves_takes_nothing_from_the_others() -> None:
             await leaves
         go.set()
         assert await stays == 7
-        assert shared.slots == {}
+        assert shared.coming == {}
 
     asyncio.run(run())
