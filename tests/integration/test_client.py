@@ -64,7 +64,7 @@ def test_the_readmes_example_runs(api_world: World, email: str, capsys: pytest.C
     def arrive() -> None:
         deadline = threading.Event()
         for _ in range(int(WAIT_S / 0.02)):
-            if api_world.serving.feed.streams.get(organization_id):
+            if api_world.serving.feed.waiting.get(organization_id):
                 break
             deadline.wait(0.02)
         store(api_world.database, arriving)
