@@ -1,7 +1,8 @@
 """Kernel of the conformal p-value: rank among the last 4,096 scores of a reference that lags and takes one score an episode (its start's largest).
 
 p = (1 + number at least as large) / (n + 1). Below rank 10 a Pareto tail of 1 + score, fitted at learning points on the
-largest 1/32 of the reference with an upper bound (mean excess times 1 + 2 / sqrt k), marked as extrapolated.
+largest 1/32 of the reference with an upper bound (mean excess times 1 + 1 / sqrt k), marked as extrapolated. Scores that are made of
+past events too (floods, numbers) come in runs: k counts runs.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ from detectors.layout import (
     EXACT_RANK,
     G_BURST,
     G_NOVELTY,
+    G_NUMBER,
     GROUPS,
     H_LOOKED,
     H_LOOKS,
@@ -27,6 +29,7 @@ from detectors.layout import (
     MIN_EFFECT,
     OPEN_SURPRISAL,
     REFERENCE,
+    RUN_APART,
     SHOW_FROM,
     TAIL_BEYOND,
     TAIL_LEAST,
@@ -133,7 +136,7 @@ def learn_reference(head: Longs, reference: Ints) -> None:
     head[H_PENDING] = 0
     live = 0
     for group in range(GROUPS):
-        fit_tail(head, reference[group], group, head[H_REF_N])
+        fit_tail(head, reference[group], group, head[H_REF_N], head[H_REF_AT])
         if head[H_TAIL_Y + group] > ONE:
             live += 1
     # how often the smallest of them was below 1/100, learned with the prior that it is as often as an exact one is
@@ -186,7 +189,21 @@ def insert(sorted_: Ints, n: int, score: int) -> None:
 
 
 @inner
-def fit_tail(head: Longs, scores: Ints, group: int, n: int) -> None:
+def runs_above(scores: Ints, n: int, at: int, least: int) -> int:
+    """Runs of scores above `least` in the ring's order, with at least RUN_APART others between them."""
+    runs = 0
+    since = RUN_APART
+    for i in range(n):
+        if scores[(at + i) & (REFERENCE - 1) if n == REFERENCE else i] > least:
+            runs += since >= RUN_APART
+            since = 0
+        else:
+            since += 1
+    return runs
+
+
+@inner
+def fit_tail(head: Longs, scores: Ints, group: int, n: int, at: int) -> None:
     """Threshold and mean excess of log2(1 + score) over the largest 1/32 (at least 16), with its prior and upper bound."""
     k = max(n // TAIL_SHARE, min(TAIL_LEAST, n >> 1))
     if k == 0:
@@ -197,8 +214,11 @@ def fit_tail(head: Longs, scores: Ints, group: int, n: int) -> None:
     for i in range(n - k, n):
         excess += level(i64(scores[REFERENCE + min(i, n - censored - 1)])) - threshold
     mean = (excess + TAIL_PRIOR * TAIL_PRIOR_MEAN) // (k - censored + TAIL_PRIOR)
+    independent = k
+    if group == G_BURST or group == G_NUMBER:
+        independent = max(runs_above(scores, n, at, scores[REFERENCE + n - k]), 1)
     root = i64(1)
-    while (root + 1) * (root + 1) <= (k << 8):
+    while (root + 1) * (root + 1) <= (independent << 8):
         root += 1
     head[H_TAIL_K] = k
     head[H_TAIL_Y + group] = threshold
