@@ -72,7 +72,7 @@ DETECTION = (
 
 BILLING = (
     Alert("HoursWait", "warning", 10, "driftlock_meter_oldest_waiting_seconds > 7200", "an hour's total waits for {{ $value | humanizeDuration }}",
-          "Stripe has not got an hour that is over. It takes totals for 35 days: there is time.", "The meter's log: Stripe down, a wrong key, an unlinked customer? `driftlock meter run --once` tries at once and says how many wait; the process itself tries every 15 minutes at the latest (`docker compose restart meter`: now)."),
+          "Stripe has not got an hour that is over. It takes totals for 35 days: there is time.", "The meter's log: Stripe down, a wrong key, an unlinked customer? `driftlock meter run --once` says how many wait. Once Stripe answers they are sent within 15 minutes, and the alert ends when they were read back twice, 11 minutes later."),
     Alert("HoursWaitLong", "critical", 10, "driftlock_meter_oldest_waiting_seconds > 604800", "an hour's total waits for {{ $value | humanizeDuration }}",
           "After 35 days Stripe takes it no more, and it has to be billed by hand.", "As HoursWait, today. `driftlock stripe read-back` shows what Stripe has."),
     Alert("HoursRefused", "critical", 0, 'sum(increase(driftlock_meter_hours_total{outcome=~"refused|too_old"}[1h])) > 0', "Stripe refuses {{ $value }} totals",
