@@ -58,13 +58,15 @@ class Break:
 
 @dataclass(frozen=True)
 class Ground:
-    """The stack that things are taken from; `disk` is a file system of the worker's alone; `publish` sends what came `AWAY_BEFORE`."""
+    """The stack that things are taken from; `disk` is a file system of the worker's alone; `publish` sends what came `AWAY_BEFORE`,
+    `send` something that comes now."""
 
     parts: Components
     watch: Supervisor
     organization_id: UUID
     disk: Path
     publish: Callable[[], None]
+    send: Callable[[], None]
     say: Callable[[str], None]
 
     @property
@@ -93,6 +95,10 @@ def rounds(on: Ground) -> list[list[Break]]:
         _faults(on, [])
         _driftlock(on, processes.METER, "meter", "run", "--once", may_wait=True)
 
+    def postgres_away() -> None:
+        postgres.kill()
+        on.send()  # a sink that has nothing to write does not miss PostgreSQL
+
     def kafka_back() -> None:
         broker.start()
         _driftlock(on, processes.PACKER, "topics", "check")
@@ -105,7 +111,7 @@ def rounds(on: Ground) -> list[list[Break]]:
                   "mend it; driftlock alerts run --once --now", mail_back, OLD_RINGS_S),
         ],
         [Break("kafka", "Kafka is killed", "PackerStuck", broker.kill, "bring it back; driftlock topics check", kafka_back)],
-        [Break("postgres", "PostgreSQL is killed", "SinkStuck", postgres.kill, "bring it back", postgres.start)],
+        [Break("postgres", "PostgreSQL is killed", "SinkStuck", postgres_away, "bring it back", postgres.start)],
         [Break("worker", "the worker hangs", "ProcessDown", lambda: _signal(on, processes.WORKER, signal.SIGSTOP),
                "docker compose restart worker", lambda: _restart(on, processes.WORKER))],
         [Break("disk", "the worker's disk is full, its folder new", "ProcessDown", lambda: _fill(on),

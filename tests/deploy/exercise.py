@@ -77,7 +77,12 @@ def _exercise(folder: Path, parts: Components, watch: supervisor.Supervisor, dis
         recording.publish(producer, lines, str(seeded.organization_id), old.timestamp())
         demonstration.wait(parts, seeded, len(lines), lambda: _tend(watch), 300)
 
-    on = Ground(parts, watch, seeded.organization_id, disk, publish, _say)
+    now_sent: list[int] = []
+
+    def send() -> None:
+        now_sent.append(recording.publish(producer, lines[:2_000], str(seeded.organization_id), time.time()))
+
+    on = Ground(parts, watch, seeded.organization_id, disk, publish, send, _say)
     config = folder / "prometheus.yml"
     config.write_text(json.dumps(_config(parts)), "utf-8")
     failed: set[str] = set()
@@ -92,7 +97,8 @@ def _exercise(folder: Path, parts: Components, watch: supervisor.Supervisor, dis
             waiting |= {one.name: (one, time.monotonic()) for one in chosen}
             failed |= _ended(on, url, waiting, long=False)
         failed |= _ended(on, url, waiting, long=True)
-    sent = len(lines) + recording.publish(producer, lines[:2_000], str(seeded.organization_id), time.time())
+    send()
+    sent = len(lines) + sum(now_sent)
     outcome = demonstration.wait(parts, seeded, sent, lambda: _tend(watch), 300)
     _say(
         f"events sent {sent:,}, accounted for {outcome.events:,}; steps that failed: {', '.join(sorted(failed)) or 'none'}"
