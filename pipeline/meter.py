@@ -76,15 +76,21 @@ def send_pass(
     report = sender.send_due_hours(connection, stripe, meter, clock, rng, crash_point)
     for outcome in _COUNTED:
         HOURS.labels(outcome).inc(getattr(report, outcome))
-    waiting, oldest = sender.waiting(connection, clock())
-    WAITING.set(waiting)
-    OLDEST.set((clock() - oldest).total_seconds() if oldest else 0)
+    waiting = measure(connection, clock())
     old = sender.ring_old_hours(connection, clock())
     said = {name: getattr(report, name) for name in _COUNTED if getattr(report, name)}
     if said:
         urgent = report.refused or report.too_old or old
         (log.error if urgent else log.info)("hours", waiting=waiting, stripe_down=report.down, **said)
     return report
+
+
+def measure(connection: psycopg.Connection[Any], now: datetime) -> int:
+    """Say how many hours that are over wait, and since when; how many."""
+    waiting, oldest = sender.waiting(connection, now)
+    WAITING.set(waiting)
+    OLDEST.set((now - oldest).total_seconds() if oldest else 0)
+    return waiting
 
 
 def reconcile_pass(
@@ -149,6 +155,7 @@ def run(
     while not stop.is_set():
         try:
             with connect(settings, "meter") as connection:
+                measure(connection, clock())  # what waits rings too where Stripe is away from the start
                 meter = find_meter(stripe)
                 while not stop.is_set():
                     down = _turn(connection, stripe, meter, status, clock, rng)

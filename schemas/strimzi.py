@@ -7,7 +7,7 @@ from schemas.access import USERS, Grant, merged
 from schemas.topics import TOPICS, Topic
 
 CLUSTER = "driftlock"
-API = "kafka.strimzi.io/v1beta2"
+API = "kafka.strimzi.io/v1"
 PARTITIONS, REPLICAS = 12, 3
 """As the chart's TOPIC_PARTITIONS and TOPIC_REPLICATION."""
 

@@ -72,7 +72,7 @@ DETECTION = (
 
 BILLING = (
     Alert("HoursWait", "warning", 10, "driftlock_meter_oldest_waiting_seconds > 7200", "an hour's total waits for {{ $value | humanizeDuration }}",
-          "Stripe has not got an hour that is over. It takes totals for 35 days: there is time.", "The meter's log: Stripe down, a wrong key, an unlinked customer? `driftlock meter run --once` says how many wait."),
+          "Stripe has not got an hour that is over. It takes totals for 35 days: there is time.", "The meter's log: Stripe down, a wrong key, an unlinked customer? `driftlock meter run --once` says how many wait. Once Stripe answers they are sent within 15 minutes, and the alert ends when they were read back twice, 11 minutes later."),
     Alert("HoursWaitLong", "critical", 10, "driftlock_meter_oldest_waiting_seconds > 604800", "an hour's total waits for {{ $value | humanizeDuration }}",
           "After 35 days Stripe takes it no more, and it has to be billed by hand.", "As HoursWait, today. `driftlock stripe read-back` shows what Stripe has."),
     Alert("HoursRefused", "critical", 0, 'sum(increase(driftlock_meter_hours_total{outcome=~"refused|too_old"}[1h])) > 0', "Stripe refuses {{ $value }} totals",
@@ -98,7 +98,7 @@ BILLING = (
     Alert("ControlWaits", "warning", 1, "max(driftlock_control_waiting_messages) > 0", "{{ $value }} changed settings have not reached Kafka for a minute",
           "What tenants set (sensitivity, mutes, feedback) is stored and not obeyed: Kafka does not acknowledge, or no process carries it.", "The log of control; `driftlock control run` may be started on any machine, one at a time carries."),
     Alert("MailsWait", "warning", 10, "driftlock_alerts_oldest_waiting_seconds > 3600", "a mail waits for {{ $value | humanizeDuration }}",
-          "The mail server does not take our mails.", "`driftlock alerts run --once`; SMTP_* settings."),
+          "The mail server does not take our mails.", "SMTP_* settings, or the server; then `driftlock alerts run --once --now`, which waits for no later attempt."),
     Alert("MailsDead", "warning", 0, "driftlock_alerts_dead > 0", "{{ $value }} mails were given up",
           "A mail was refused 20 times.", "`SELECT kind, last_error FROM outbox WHERE delivered_at IS NULL` as the owner of the schema: a wrong address, most often (`driftlock billing email`)."),
     Alert("Rescored", "warning", 0, "sum(increase(driftlock_sink_rescored_total[1h])) > 0", "{{ $value }} records came again for what was billed",

@@ -26,7 +26,7 @@ def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
 
     from detectors.detector import warm_up
     from pipeline.liveness import Watch
-    from pipeline.worker.app import build
+    from pipeline.worker.app import build, make_folders
     from pipeline.worker.recovery import first_frame, frame_reader
 
     warm_up()
@@ -38,6 +38,7 @@ def worker(*, accept_new_topic: tuple[str, ...] = ()) -> None:
         first_frame(kafka.client_config(settings)),
         accept_new_topic=BLOCKS.name in accept_new_topic,
     )
+    make_folders(app)
     watch = Watch()
 
     def stuck() -> str:

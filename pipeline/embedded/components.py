@@ -88,14 +88,14 @@ def fetch_kafka() -> Path:
         shutil.copyfile(HERE / "kafka.pom.xml", folder / "pom.xml")
         run(
             [
-                *(maven, "-B", "-q", "-Dstyle.color=never", *_maven_repository()),
+                *(maven, "-B", "-q", "-Dstyle.color=never", *maven_repository()),
                 *(MAVEN_GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"),
             ],
             what="fetching Apache Kafka by Maven",
             cwd=folder,
         )
         (folder / "pom.xml").unlink()
-        _check_sums(folder, HERE / "kafka.sha256")
+        check_sums(folder, HERE / "kafka.sha256")
     return _kafka_folder()
 
 
@@ -286,7 +286,7 @@ def making(place: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _maven_repository() -> list[str]:
+def maven_repository() -> list[str]:
     """Maven takes the home directory from the system's list of users; ours is HOME where that is another."""
     home = _home()
     same = home == Path(pwd.getpwuid(os.getuid()).pw_dir)
@@ -314,7 +314,7 @@ def _other_numpy_folder() -> Path:
     return cache() / f"numpy-{version[1] if version else ''}-{sys.implementation.cache_tag}-{platform.machine()}"
 
 
-def _check_sums(folder: Path, sums: Path) -> None:
+def check_sums(folder: Path, sums: Path) -> None:
     """`ComponentMissing` unless the folder holds exactly the files of `sums`, with their SHA-256."""
     expected = {name: digest for digest, name in map(str.split, sums.read_text("ascii").splitlines())}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""Programs that run or judge what `deploy/` holds: Prometheus with promtool, Caddy, Docker Compose, Helm; and Compose's schema.
+"""Programs that run or judge what `deploy/` holds: Prometheus with promtool, Caddy, Docker Compose, Helm; Compose's schema, Strimzi's CRDs.
 
 Debian's packages are unpacked into the cache, not installed: no root, no service. What is built by Go takes minutes and is
 fetched only where it is asked for: `python -m pipeline.embedded.deployment all`. Without `all`: what CI needs.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.embedded.components import HERE, cache, making, run
+from pipeline.embedded.strimzi import fetch_strimzi_crds
 from schemas.errors import ComponentMissing, DriftlockError
 
 COMPOSE_VERSION = "v2.40.3"
@@ -129,6 +130,7 @@ def main(every: bool) -> int:
             ("docker compose", fetch_docker_compose),
             ("helm", fetch_helm),
             ("kubernetes-validate", fetch_kubernetes_validate),
+            ("strimzi CRDs", fetch_strimzi_crds),
         ]
     lacking = 0
     for name, fetch in wanted:

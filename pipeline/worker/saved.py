@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import zstandard
 
+from detectors.state import MAGIC
 from pipeline.places import Source
 from pipeline.worker.clock import Clock
 from pipeline.worker.rules import Rules, from_plain, plain
@@ -99,6 +100,11 @@ def decode_stream(data: bytes) -> SavedStream:
     return SavedStream(data[at : at + length].decode(), position, data[at + length :])
 
 
+def version_of(dump: bytes) -> int | None:
+    """The version that a detector's dump names; None where it is none."""
+    return dump[3] if len(dump) > 3 and dump[:3] == MAGIC else None
+
+
 def encode_partition(saved: SavedPartition) -> bytes:
     """The bytes of a partition's record."""
     value = {
@@ -125,7 +131,7 @@ def decode_partition(data: bytes) -> SavedPartition:
                 {(topic_id, partition): (offset, index) for topic_id, partition, offset, index in expected},
                 Clock(now, newest, awake, {(topic, part): (through, heard) for topic, part, through, heard in sources}),
             )
-            for low_water, expected, (now, newest, awake, sources) in value["checkpoints"]
+            for low_water, expected, (now, newest, awake, sources) in map(_with_clock, value["checkpoints"])
         ]
         return SavedPartition(
             value["topic_id"],
@@ -133,13 +139,18 @@ def decode_partition(data: bytes) -> SavedPartition:
             checkpoints[-1],
             tuple(checkpoints[:-1]),
             value["positions"],
-            value["deadlines"],
-            value["lost"],
-            from_plain(value.get("rules", {})),  # a record of version 2 has none
+            value.get("deadlines", {}),  # a record of version 1 has neither
+            value.get("lost", -1),
+            from_plain(value.get("rules", {})),  # nor one of version 2 these
             value.get("untold", []),
         )
     except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
         raise SavedStateError(f"a partition's saved record can't be read: {error}") from error
+
+
+def _with_clock(checkpoint: list[Any]) -> list[Any]:
+    """A checkpoint as it is written now; one of version 1 has no clock."""
+    return checkpoint if len(checkpoint) > 2 else [*checkpoint, [0, 0, 0, []]]
 
 
 def _plain(checkpoint: Checkpoint) -> list[Any]:

@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from pipeline.embedded import components, deployment
+from pipeline.embedded import components, deployment, postgres_programs
 from pipeline.stack.processes import KAFKA_SECRETS, PROGRAMS, Program
 from schemas.settings import SECRETS, Settings, load
 from tests.deploy.compose import FILE, ROOT, new_env, read
@@ -152,6 +152,12 @@ def test_versions_are_those_that_tests_run_on(compose: dict[str, Any]) -> None:
     assert images["kafka"] == f"apache/kafka:{components.KAFKA_VERSION}"
     assert not [image for image in images.values() if image.endswith(":latest") or ":" not in image]
     assert {images[name] for name in NAMES} == {"driftlock:local"}
+    built = yaml.safe_load((ROOT / "deploy" / "otel" / "manifest.yaml").read_text("utf-8"))["dist"]["version"]
+    assert f"otel/opentelemetry-collector-contrib:{built}" in images.values()
+    assert f"postgres:{postgres_programs.MAJOR}" in images.values()
+    told = (ROOT / "deploy" / "README.md").read_text("utf-8")
+    foreign = set(images.values()) - {"driftlock:local"}
+    assert [image for image in foreign if f"| `{image}` |" not in told] == []
 
 
 def test_the_image_holds_what_runs_and_is_no_root() -> None:

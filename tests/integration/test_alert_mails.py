@@ -164,6 +164,25 @@ def test_a_sender_that_dies_before_its_mark_sends_again_with_the_same_id(world: 
     assert len({mail["Message-ID"] for mail in world.inbox.mails}) == 1
 
 
+def test_an_operator_who_mended_the_server_waits_for_no_attempt(world: World) -> None:
+    world.tell(at=datetime.now(UTC))
+    away = world.settings.model_copy(update={"smtp_port": free_ports(1)[0]})
+    assert deliver_due(world.alerts, mailing(away), lambda: datetime.now(UTC), random.Random(1)) == {"deferred": 1}
+    shown = {name.upper(): _plain(value) for name, value in world.settings.model_dump(exclude_unset=True).items()}
+    command = [sys.executable, "-m", "pipeline.cli", "alerts", "run"]
+
+    def run(*more: str) -> tuple[int, str, str]:
+        environ = {**os.environ, **shown}
+        done = subprocess.run([*command, *more], env=environ, check=False, timeout=60, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    assert run("--once")[:2] == (1, "waiting 1, given up 0\n")
+    assert run("--once", "--now")[:2] == (0, "waiting 0, given up 0\n")
+    assert len(world.inbox.mails) == 1
+    code, _, said = run("--now")
+    assert (code, "--now needs --once" in said) == (2, True)
+
+
 def _plain(value: object) -> str:
     return value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
 

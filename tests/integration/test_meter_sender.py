@@ -5,6 +5,8 @@ import os
 import random
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +16,14 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from billing import stripe_gateway as gateway
 from billing.meter import Report, send_due_hours, waiting
 from billing.reconcile import reopen
+from pipeline import meter
 from pipeline.embedded import process
+from schemas.settings import load
 from tests.integration.meter_world import FIRST, START, Died, World, make_world, run_meter
 from tests.stack.database import Database, migrate
 from tests.stack.fixtures import fresh_database
@@ -295,3 +300,27 @@ def test_the_loop_outlives_a_killed_postgresql_and_stops_when_it_is_told(
                     world.assert_equal()
             finally:
                 assert process.stop(child) == 0, process.tail(child.log)
+
+
+def test_what_waits_is_said_though_stripe_was_away_from_the_start(world: World, database: Database) -> None:
+    present = datetime.now(UTC).replace(microsecond=0)
+    hour = present.replace(minute=0, second=0) - timedelta(hours=3)
+    with make_world(database, world.fake, organizations=1, start=present) as late:
+        (a,) = late.customers
+        late.book(a, hour, 5)
+        late.fake.say("faults", {"rules": [{"kind": "error"}]})
+        given = {"DATABASE_URL_METER": database.url("driftlock_meter"), "STRIPE_API_KEY": KEY}
+        loaded = load({**given, "STRIPE_API_BASE": late.fake.url})
+        meter.OLDEST.set(0)
+        stop, status = threading.Event(), meter.Status()
+        thread = threading.Thread(
+            target=meter.run, args=(loaded, stop, status, meter.present, random.Random(1)), daemon=True
+        )
+        thread.start()
+        deadline = time.monotonic() + 60
+        while "StripeUnanswered" not in status.wrong():
+            assert time.monotonic() < deadline, status.wrong()
+            time.sleep(0.05)
+        stop.set()
+        thread.join(60)
+    assert (REGISTRY.get_sample_value("driftlock_meter_oldest_waiting_seconds") or 0) >= 2 * 3600
