@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 import numpy as np
 
 _EVENT = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a101")
+_EVENT_BYTES = _EVENT.bytes
 _ANOMALY = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a102")
 _SCORED = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a103")
 _DEAD = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a104")
@@ -25,6 +26,23 @@ def placed_event_id(topic_id: str, partition: int, offset: int, index: int) -> U
 def named_event_id(organization_id: str, stream: str, producer_id: str) -> UUID:
     """Id of an event whose producer gave one; it is unique per (organization, stream)."""
     return uuid5(_EVENT, f"id/{organization_id}/{stream}/{producer_id}")
+
+
+def placed_event_bytes(topic_id: str, partition: int, offset: int, index: int) -> bytes:
+    """The 16 bytes of `placed_event_id`: without the object, whose making costs four times the hash."""
+    return _event_bytes(f"place/{topic_id}/{partition}/{offset}/{index}")
+
+
+def named_event_bytes(organization_id: str, stream: str, producer_id: str) -> bytes:
+    """The 16 bytes of `named_event_id`."""
+    return _event_bytes(f"id/{organization_id}/{stream}/{producer_id}")
+
+
+def _event_bytes(name: str) -> bytes:
+    octets = bytearray(hashlib.sha1(_EVENT_BYTES + name.encode(), usedforsecurity=False).digest()[:16])
+    octets[6] = octets[6] & 0x0F | 0x50
+    octets[8] = octets[8] & 0x3F | 0x80
+    return bytes(octets)
 
 
 def named_event_ids(organization_id: str, name: str, events: Sequence[tuple[int, str, bytes]]) -> list[str]:

@@ -30,3 +30,10 @@ def test_many_ids_are_those_of_each(events: list[tuple[int, str, bytes]]) -> Non
         str(identity.named_event_id(ORGANIZATION, stream, own.decode() or f"request/{index}"))
         for index, stream, own in named
     ]
+
+
+@given(st.text(max_size=20), st.integers(0, 99), st.integers(0, 1 << 62), st.integers(0, 1 << 20))
+def test_bytes_of_an_id_are_those_of_the_id(text: str, partition: int, offset: int, index: int) -> None:
+    place = (text, partition, offset, index)
+    assert identity.placed_event_bytes(*place) == identity.placed_event_id(*place).bytes
+    assert identity.named_event_bytes("o", text, "id") == identity.named_event_id("o", text, "id").bytes
