@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser test-otel check components bench record picture lock clean
 .PHONY: test-deploy components-deploy dashboards-check
 .PHONY: verify exercise evidence-check bench-live bench-api
-.PHONY: fuzz fuzz-lock bench-worst simulate
+.PHONY: fuzz fuzz-lock bench-worst bench-rows simulate
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
@@ -110,6 +110,10 @@ bench-api: $(BUILT)  ## events a second through POST /v1/events beside a bare ro
 
 bench-worst: $(BUILT)  ## events of 64 KiB made to be dear, beside an ordinary one of that size; fails above 20 times
 	$(BIN)/python -m tests.benchmarks.worst
+
+ROWS ?= 100000000
+bench-rows: $(BUILT)  ## the console's queries beside ROWS anomalies (or what ten minutes and the disk allow); fails above 100 ms
+	$(BIN)/python -m tests.benchmarks.rows --rows $(ROWS)
 
 simulate: $(BUILT)  ## ten thousand and a million streams, a million events/s, from measured costs: what breaks first, size, price (SEED)
 	$(BIN)/python -m tests.simulate $(SEED)

@@ -32,7 +32,7 @@ _TYPES = (
     "",
 )
 _SIGNALS = tuple(MESSAGES)
-_SECRET = "whsec_of_the_fuzzer"
+_SIGNED_BY = "whsec_of_the_fuzzer"
 _NOW = int(datetime(2026, 3, 2, 10, tzinfo=UTC).timestamp())
 
 
@@ -159,11 +159,11 @@ def webhook(data: bytes) -> object:
     chosen, rest = (data[:1] or b"\x00")[0], data[1:]
     if chosen & 1:
         header, _, body = rest.partition(b"\n")
-        verify_webhook(body, header.decode("latin-1"), (_SECRET, ""), _NOW)
+        verify_webhook(body, header.decode("latin-1"), (_SIGNED_BY, ""), _NOW)
     else:
         body = rest
-        header_text = sign_webhook(body.decode("utf-8", "replace"), _SECRET, _NOW)
-        verify_webhook(body, header_text, (_SECRET,), _NOW)
+        header_text = sign_webhook(body.decode("utf-8", "replace"), _SIGNED_BY, _NOW)
+        verify_webhook(body, header_text, (_SIGNED_BY,), _NOW)
     return stripe_events.parse(body)
 
 
@@ -178,7 +178,7 @@ def webhook_bodies() -> Sequence[bytes]:
     }
     body = orjson.dumps(event)
     thin = orjson.dumps({**event, "created": "2026-03-02T10:00:00.000Z", "data": None, "related_object": {"id": "m_1"}})
-    header = sign_webhook(body.decode(), _SECRET, _NOW).encode()
+    header = sign_webhook(body.decode(), _SIGNED_BY, _NOW).encode()
     return (
         b"\x00" + body,
         b"\x00" + thin,
