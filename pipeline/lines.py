@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -24,7 +25,7 @@ def lines(path: str) -> Iterator[bytes]:
             for line in file:
                 if text := line.rstrip(b"\r\n"):
                     yield text
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise _unreadable(path, error) from error
 
 

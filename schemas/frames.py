@@ -135,7 +135,7 @@ def encode(frame: Frame, level: int = 1) -> bytes:
 
 def decode(data: bytes) -> Frame:
     """The frame of some bytes; `FrameError` says what is wrong with them."""
-    if data[:3] != MAGIC[:3]:
+    if data[:3] != MAGIC[:3] or len(data) < 4:
         raise FrameError("a message of the blocks topic does not start as a frame: is another program writing there?")
     if data[3:4] != MAGIC[3:]:
         raise FrameError(
@@ -153,7 +153,7 @@ def decode(data: bytes) -> Frame:
 
 def _parse(header: dict[str, Any], rest: memoryview) -> Frame:
     n = int(header["n"])
-    if len(rest) < n * _BYTES_PER_EVENT:
+    if n < 0 or len(rest) < n * _BYTES_PER_EVENT:
         raise FrameError(f"a frame of {n} events is cut off")
     arrays, at = [], 0
     for kind in _COLUMNS:
@@ -165,6 +165,8 @@ def _parse(header: dict[str, Any], rest: memoryview) -> Frame:
         raise FrameError(f"a frame's bodies are {len(rest) - at - ids} bytes long and should be {bodies}")
     blocks, start = [], 0
     for organization_id, stream, length in header["blocks"]:
+        if type(length) is not int or length < 0:
+            raise FrameError(f"a block of a frame has a length that is none: {str(length)[:40]}")
         blocks.append(Block(organization_id, stream, start, start + length))
         start += length
     if start != n:

@@ -1,9 +1,11 @@
 """Who is who: ids of events, anomalies and usage records, all UUIDv5 of where they come from, never of content."""
 
+import hashlib
 import zlib
 from uuid import UUID, uuid5
 
 _EVENT = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a101")
+_EVENT_BYTES = _EVENT.bytes
 _ANOMALY = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a102")
 _SCORED = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a103")
 _DEAD = UUID("6f1f3e0e-8f0b-5d63-9e3b-2d4d53a5a104")
@@ -22,7 +24,24 @@ def named_event_id(organization_id: str, stream: str, producer_id: str) -> UUID:
 
 def named_event_prefix(organization_id: str, stream: str) -> bytes:
     """What is hashed for `named_event_id` before the producer's id, for whoever hashes many at once (RFC 9562, 5.5)."""
-    return _EVENT.bytes + f"id/{organization_id}/{stream}/".encode()
+    return _EVENT_BYTES + f"id/{organization_id}/{stream}/".encode()
+
+
+def placed_event_bytes(topic_id: str, partition: int, offset: int, index: int) -> bytes:
+    """The 16 bytes of `placed_event_id`: without the object, whose making costs four times the hash."""
+    return _event_bytes(f"place/{topic_id}/{partition}/{offset}/{index}")
+
+
+def named_event_bytes(organization_id: str, stream: str, producer_id: str) -> bytes:
+    """The 16 bytes of `named_event_id`."""
+    return _event_bytes(f"id/{organization_id}/{stream}/{producer_id}")
+
+
+def _event_bytes(name: str) -> bytes:
+    octets = bytearray(hashlib.sha1(_EVENT_BYTES + name.encode(), usedforsecurity=False).digest()[:16])
+    octets[6] = octets[6] & 0x0F | 0x50
+    octets[8] = octets[8] & 0x3F | 0x80
+    return bytes(octets)
 
 
 def anomaly_id(organization_id: str, stream: str, event_id: UUID, *, silence: bool = False) -> UUID:

@@ -73,6 +73,7 @@ def feed(request: Request, who: Reader, cursor: str | None = None) -> HTMLRespon
         request,
         "feed.html",
         found=found,
+        looked_at=anomalies.MOST_LOOKED_AT,
         asked=asked,
         filtered=asked != Filter(),
         following=cursor is None and asked.until is None,

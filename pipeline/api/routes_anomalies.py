@@ -63,7 +63,10 @@ def get_anomalies(
     cursor: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=anomalies.MOST_A_PAGE)] = 50,
 ) -> Page:
-    """Anomalies, the newest first. `next_cursor` begins the next page; new anomalies move no later page."""
+    """Anomalies, the newest first. `next_cursor` begins the next page, null at the end; new anomalies move no later page.
+
+    With a filter that few fit a page may hold few, even none, and yet not be the last: follow `next_cursor`.
+    """
     with served.tenants() as connection:
         return anomalies.list_anomalies(connection, principal.organization_id, filtered, cursor=cursor, limit=limit)
 

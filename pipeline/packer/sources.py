@@ -57,7 +57,7 @@ def stored(offset: int, said: str | None) -> Stored | None:
     try:
         kept = json.loads(said or "{}")
         return Stored(offset, int(kept.get("index", 0)), kept.get("topic_id"))
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, OverflowError):
         return Stored(offset, 0, None)
 
 

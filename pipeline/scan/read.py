@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from schemas.errors import DriftlockError
 MAX_EVENT_BYTES = 64 << 10
 """A longer line is cut here; in the pipeline it is a dead letter."""
 _CHUNK = 1 << 20
+_PIECE = 256
 
 
 class ScanInput(DriftlockError):
@@ -38,7 +40,7 @@ def lines(files: tuple[str, ...], progress: Callable[[int], None] = lambda _: No
                 for number, data in enumerate(_split(stream), 1):
                     if data:
                         yield Line(file, number, data[:MAX_EVENT_BYTES])
-        except (OSError, EOFError, zstandard.ZstdError) as error:
+        except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise ScanInput(f"{file} can't be read: {reason}") from error
 
@@ -86,23 +88,29 @@ class _Zstandard:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._decoder: zstandard.ZstdDecompressionObj | None = None
-        self._rest = b""
+        self._data, self._at = b"", 0
 
     def read(self, n: int) -> bytes:
-        """The next bytes, about n or many more; nothing at the end."""
-        while True:
-            data = self._rest or self._stream.read(n >> 3)
-            self._rest = b""
-            if not data:
-                if self._decoder is not None:
-                    raise EOFError("it is cut off within a zstd frame")
-                return b""
+        """The next n bytes, or up to 8 MiB more; fewer only at the end.
+
+        256 bytes in give at most 64 blocks of 128 KiB out, whatever they are: so a bomb costs time, not memory.
+        """
+        out = bytearray()
+        while len(out) < n:
+            if self._at == len(self._data):
+                self._data, self._at = self._stream.read(n >> 3), 0
+                if not self._data:
+                    if not out and self._decoder is not None:
+                        raise EOFError("it is cut off within a zstd frame")
+                    break
+            piece = self._data[self._at : self._at + _PIECE]
             decoder = self._decoder = self._decoder or zstandard.ZstdDecompressor().decompressobj()
-            out = decoder.decompress(data)
+            out += decoder.decompress(piece)
+            self._at += len(piece)
             if decoder.eof:
-                self._rest, self._decoder = decoder.unused_data, None
-            if out:
-                return out
+                self._at -= len(decoder.unused_data)
+                self._decoder = None
+        return bytes(out)
 
     def close(self) -> None:
         self._stream.close()

@@ -18,7 +18,7 @@ from pipeline.worker.rules import Asked, asked_of, portions, said_in, take
 from pipeline.worker.saved import stream_key
 from schemas.controls import SettingsControl
 from schemas.frames import Block, Frame
-from schemas.identity import named_event_id, placed_event_id
+from schemas.identity import named_event_bytes, placed_event_bytes
 
 log = structlog.get_logger(__name__)
 _REFERENCE = struct.Struct("<16sqi")
@@ -39,13 +39,17 @@ class Reference:
 
     def to_bytes(self) -> bytes:
         """The bytes that the detector keeps for an open episode."""
-        return _REFERENCE.pack(self.event_id.bytes, self.frame, self.event) + (self.trace or "").encode()
+        return _referred(self.event_id.bytes, self.frame, self.event, self.trace)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Reference":
         """The reference of bytes that the detector gave back."""
         event_id, frame, event = _REFERENCE.unpack_from(data)
         return cls(UUID(bytes=event_id), frame, event, data[_REFERENCE.size :].decode() or None)
+
+
+def _referred(event_id: bytes, frame: int, event: int, trace: str | None) -> bytes:
+    return _REFERENCE.pack(event_id, frame, event) + (trace.encode() if trace else b"")
 
 
 @dataclass
@@ -118,8 +122,9 @@ def score_frame(
     whole = True
     overflowing = set(partition.overflowing)
     obeyed, ahead = _obey(partition, number, frame, stored)
+    every = np.arange(len(frame), dtype=np.int64)
     for block in frame.blocks:
-        chosen = np.arange(block.start, block.stop, dtype=np.int64)
+        chosen = every[block.start : block.stop]
         if not everything:
             chosen = chosen[mask[block.start : block.stop]]
         if not len(chosen):
@@ -245,12 +250,17 @@ def _silences(
 
 def event_id(frame: Frame, block: Block, i: int, id_ends: NDArray[np.int64]) -> UUID:
     """Id of event `i` of a frame: of the producer's own id where it gave one, else of its place."""
+    return UUID(bytes=_event_bytes(frame, block, i, id_ends))
+
+
+def _event_bytes(frame: Frame, block: Block, i: int, id_ends: NDArray[np.int64]) -> bytes:
+    """Its bytes. Each block asks for one, that of its last event: with one or two events a block it counts."""
     events = frame.events
     if length := int(events.id_length[i]):
         end = int(id_ends[i])
-        return named_event_id(block.organization_id, block.stream, events.ids[end - length : end].decode())
+        return named_event_bytes(block.organization_id, block.stream, events.ids[end - length : end].decode())
     source = frame.ranges[events.source[i]]
-    return placed_event_id(source.topic_id, source.partition, int(events.offset[i]), int(events.index[i]))
+    return placed_event_bytes(source.topic_id, source.partition, int(events.offset[i]), int(events.index[i]))
 
 
 def _events(
@@ -277,7 +287,7 @@ def _events(
         trace = frame.traces.get((int(frame.events.source[at]), int(frame.events.offset[at])))
         if trace is not None and len(trace) > _LONGEST_TRACE:
             trace = None  # no trace context: the producer's own text, which no reference has room for
-        return Reference(event_id(frame, block, at, id_ends), number, at, trace).to_bytes()
+        return _referred(_event_bytes(frame, block, at, id_ends), number, at, trace)
 
     return Events(
         body=said,
@@ -290,6 +300,8 @@ def _events(
 
 def _id_hashes(frame: Frame, chosen: NDArray[np.int64], id_ends: NDArray[np.int64]) -> NDArray[np.uint64]:
     hashes = np.zeros(len(chosen), np.uint64)
+    if not frame.events.ids:
+        return hashes
     lengths = frame.events.id_length[chosen]
     for k in np.nonzero(lengths)[0]:
         end = int(id_ends[chosen[k]])

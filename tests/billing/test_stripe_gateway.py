@@ -149,6 +149,11 @@ def test_no_log_and_no_error_holds_the_key_or_a_request(
     assert not any(word in said for word in ("notasecret", "The Name", "never kept"))
 
 
+def test_a_signature_that_is_not_ascii_is_a_bad_one() -> None:
+    with pytest.raises(gateway.BadSignature, match="ASCII"):
+        gateway.verify_webhook(b"{}", "t=5,v1=\xe9", ("whsec_a",), 5)
+
+
 def test_stripe_is_imported_in_one_module() -> None:
     root = Path(billing.__file__).parents[1]
     importers = set()

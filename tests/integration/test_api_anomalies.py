@@ -46,6 +46,26 @@ def test_pages_hold_still_while_new_ones_come(api_world: World, email: str) -> N
     assert seen == [f"number {i}" for i in reversed(range(25))]
 
 
+def test_a_filter_that_few_fit_goes_on_over_pages_that_hold_few(
+    api_world: World, email: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organization_id = filled(api_world, email, 11)
+    rare = [
+        anomaly(organization_id, 100 + i, id=str(uuid.uuid4()), severity="low", created_at=NOW_MS - at, last_at=NOW_MS)
+        for i, at in enumerate((86_400_000, 2 * 86_400_000))
+    ]
+    store(api_world.database, *rare)
+    whole = listed(api_world, email, "?severity=low")["items"]
+    assert len(whole) == 2
+    monkeypatch.setattr("pipeline.tenants.anomalies.MOST_LOOKED_AT", 4)
+    pages = [listed(api_world, email, "?severity=low")]
+    while pages[-1]["next_cursor"] is not None:
+        pages.append(listed(api_world, email, f"?severity=low&cursor={pages[-1]['next_cursor']}"))
+    assert [item for page in pages for item in page["items"]] == whole
+    assert len(pages) == 4  # 13 rows, four a page
+    assert pages[0]["items"] == []
+
+
 def test_filters(api_world: World, email: str) -> None:
     filled(api_world, email, 3)
     filled(

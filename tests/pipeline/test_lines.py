@@ -62,3 +62,9 @@ def test_a_growing_file_is_followed_through_rotation(tmp_path: Path) -> None:
 def test_what_cannot_grow_is_not_followed(path: str) -> None:
     with pytest.raises(DriftlockError, match="can't be followed"):
         list(following(path, lambda: False))
+
+
+def test_a_damaged_block_of_gzip_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "f.gz").write_bytes(gzip.compress(b"")[:10] + b"\xff" * 20)
+    with pytest.raises(DriftlockError, match="invalid block type"):
+        list(lines(str(tmp_path / "f.gz")))

@@ -1,8 +1,10 @@
 """Frames: what is encoded is decoded, and anything else is refused in one line."""
 
 import contextlib
+import struct
 
 import numpy as np
+import orjson
 import pytest
 import zstandard
 from hypothesis import given
@@ -80,6 +82,29 @@ def test_a_damaged_frame_is_refused_or_whole(
 def test_a_frame_of_another_version_says_so() -> None:
     with pytest.raises(FrameError, match="version 9"):
         frames.decode(b"DLF\x09" + b"x" * 20)
+
+
+@pytest.mark.parametrize(
+    ("n", "lengths", "said"),
+    [
+        (-1, [], "cut off"),
+        (0, [2, -2], "length that is none"),
+        (0, [0.0], "length that is none"),
+        (0, ["0"], "length that is none"),
+    ],
+)
+def test_a_frame_of_lengths_that_are_none_is_refused(n: int, lengths: list[object], said: str) -> None:
+    head = orjson.dumps(
+        {"n": n, "ranges": [], "blocks": [["o", "s", one] for one in lengths], "controls": [], "traces": []}
+    )
+    data = frames.MAGIC + zstandard.ZstdCompressor().compress(struct.pack("<I", len(head)) + head)
+    with pytest.raises(FrameError, match=said):
+        frames.decode(data)
+
+
+def test_a_frame_that_ends_before_its_version_is_refused() -> None:
+    with pytest.raises(FrameError, match="does not start as a frame"):
+        frames.decode(frames.MAGIC[:3])
 
 
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:

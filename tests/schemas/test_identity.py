@@ -21,3 +21,10 @@ def test_ids_never_change_between_releases() -> None:
     assert event == UUID("a6439eaf-343b-5c3f-ae42-82b22fc26117")
     assert identity.anomaly_id(ORGANIZATION, "s", event) == UUID("7655e134-5bba-5dce-a246-7110c7c58771")
     assert identity.blocks_partition(ORGANIZATION, "default", 4) == 3
+
+
+@given(st.text(max_size=20), st.integers(0, 99), st.integers(0, 1 << 62), st.integers(0, 1 << 20))
+def test_bytes_of_an_id_are_those_of_the_id(text: str, partition: int, offset: int, index: int) -> None:
+    place = (text, partition, offset, index)
+    assert identity.placed_event_bytes(*place) == identity.placed_event_id(*place).bytes
+    assert identity.named_event_bytes("o", text, "id") == identity.named_event_id("o", text, "id").bytes

@@ -11,7 +11,7 @@ def test_what_is_committed_is_read_back() -> None:
     assert stored(-1001, None) is None
 
 
-@pytest.mark.parametrize("said", [None, "", "{", "[]", '{"index":"x"}', "5"])
+@pytest.mark.parametrize("said", [None, "", "{", "[]", '{"index":"x"}', '{"index":1e999}', "5"])
 def test_metadata_that_are_not_ours_mean_the_start_of_the_record(said: str | None) -> None:
     assert stored(7, said) == Stored(7, 0, None)
 

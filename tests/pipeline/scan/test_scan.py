@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from pipeline.scan import read
 from tests.detectors.streams import lines
 
 N, AT = 3000, 2500
@@ -157,3 +158,20 @@ def test_a_damaged_archive_is_an_error(name: str, tmp_path: Path, log: bytes) ->
     assert b"can't be read" in done.stderr
     (tmp_path / name).write_bytes(data[: len(data) // 2])
     assert scan(str(tmp_path / name)).returncode == 2
+
+
+def test_a_damaged_block_of_gzip_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "f.gz").write_bytes(gzip.compress(b"")[:10] + b"\xff" * 20)
+    with pytest.raises(read.ScanInput, match="invalid block type"):
+        list(read.lines((str(tmp_path / "f.gz"),)))
+
+
+def test_a_bomb_costs_no_memory(tmp_path: Path) -> None:
+    blocks = 20_000  # of 128 KiB each, 2.4 GiB in all: a run of one byte is four bytes long when packed
+    bomb = tmp_path / "bomb.zst"
+    bomb.write_bytes(b"\x28\xb5\x2f\xfd\x00\x58" + b"\x02\x00\x10x" * blocks)
+    most = 0
+    with read._open(str(bomb), lambda _: None) as stream:
+        for _ in range(30):
+            most = max(most, len(stream.read(1 << 20)))
+    assert 1 << 20 <= most <= 10 << 20
