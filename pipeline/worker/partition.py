@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from detectors.detector import Controls, State, due, dump, load, missed, new_state, untold
 from pipeline.places import Source
 from pipeline.worker.clock import Clock
-from pipeline.worker.deadlines import Deadlines
+from pipeline.worker.deadlines import NEVER, Deadlines
 from pipeline.worker.rules import Rules, asked_of, pruned
 from pipeline.worker.saved import (
     Checkpoint,
@@ -18,6 +18,7 @@ from pipeline.worker.saved import (
     partition_key,
     stream_key,
 )
+from pipeline.worker.seeds import seeding
 from schemas.frames import Place
 
 IDLE = 10
@@ -115,7 +116,8 @@ class Partition:
 
     def note(self, key: str, state: State) -> None:
         """When time alone changes something of a stream, after its state has changed: a silence waits for the end of a mute too."""
-        at = due(state)
+        # Events of the past are followed by nothing until the first of the present.
+        at = NEVER if seeding(state) else due(state)
         if untold(state):
             self.untold.add(key)
             organization_id, _, stream = key.partition("/")
