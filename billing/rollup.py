@@ -34,6 +34,7 @@ class Scored:
     events: int
     duplicates: int
     skipped: int
+    seeded: int
     opened: Mapping[int, int]
 
 
@@ -82,23 +83,24 @@ def days_of(connection: Connection, organization_id: UUID, period_start: int) ->
 
 
 def _counters(entries: Iterable[Entry], scored: Iterable[Scored]) -> dict[tuple[UUID, int, int], list[Any]]:
-    """(organization, period, day) → units by disposition, entries, events, duplicates, skipped ones, histogram."""
-    rows: dict[tuple[UUID, int, int], list[Any]] = defaultdict(lambda: [*[0] * (len(_DISPOSITIONS) + 4), [0] * BINS])
+    """(organization, period, day) → units by disposition, entries, events, duplicates, skipped and seeded ones, histogram."""
+    rows: dict[tuple[UUID, int, int], list[Any]] = defaultdict(lambda: [*[0] * (len(_DISPOSITIONS) + 5), [0] * BINS])
     for entry in entries:
         row = rows[entry.organization_id, entry.period_start, entry.occurred_at // _DAY_MS]
         row[_DISPOSITIONS.index(entry.disposition)] += entry.units
-        row[-5] += 1
+        row[-6] += 1
     for one in scored:
         row = rows[one.key[0], one.period_start, one.occurred_at // _DAY_MS]
-        row[-4] += one.events
-        row[-3] += one.duplicates
-        row[-2] += one.skipped
+        row[-5] += one.events
+        row[-4] += one.duplicates
+        row[-3] += one.skipped
+        row[-2] += one.seeded
         for bits, episodes in one.opened.items():
             row[-1][min(bits, BINS - 1)] += episodes
     return rows
 
 
-_SUMS = (*_DISPOSITIONS, "entries", "scored_events", "duplicate_events", "skipped_events")
+_SUMS = (*_DISPOSITIONS, "entries", "scored_events", "duplicate_events", "skipped_events", "seeded_events")
 _ADD = (
     "INSERT INTO usage_counters (organization_id, period_start, day, "  # noqa: S608 names of our own
     + ", ".join(_SUMS)

@@ -133,7 +133,7 @@ def unfit(arrival: Arrival) -> str:
     if isinstance(record, AnomalyUsage):
         texts += [record.stream, record.detector_version]
     else:
-        if max(record.count, record.duplicates, record.skipped) >= _BIGINT:
+        if max(record.count, record.duplicates, record.skipped, record.seeded) >= _BIGINT:
             return "count: too large"
         if any(not (bits.isascii() and bits.isdigit() and 0 <= n < _BIGINT) for bits, n in record.opened.items()):
             return "opened: must map whole numbers of bits to counts of 0 or more"
@@ -354,6 +354,7 @@ def _book_scored(connection: Connection, known: _Known, arrival: Arrival, record
             record.count,
             record.duplicates,
             record.skipped,
+            record.seeded,
             {int(bits[:9]): n for bits, n in record.opened.items()},
         )
     )

@@ -23,7 +23,7 @@ from detectors.tables import BIT, LOG2
 
 __all__ = [
     "BIT", "CHANNELS", "DETECTOR_VERSION", "Controls", "EpisodeUpdate", "Events", "Explanation", "Results", "Severity", "State",
-    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "missed", "new_state", "score", "severity", "untold", "warm_up",
+    "StateError", "Ticks", "TokenEvidence", "WindowMetrics", "due", "dump", "load", "missed", "new_state", "parted", "score", "severity", "untold", "warm_up",
 ]  # fmt: skip
 
 DETECTOR_VERSION = "2"
@@ -222,6 +222,20 @@ def missed(state: State) -> None:
         if state.head[at.H_OPEN] == _SILENT:
             state.head[at.H_OPEN] = 0
     state.head[at.H_DUE] = at.NEVER
+
+
+def parted(state: State, now: int) -> None:
+    """Before the stream's next event, received at `now` (ms), lies a time of which nothing is known: it is cut out.
+
+    What is missing is no silence and no lower rate, and an open episode, which must not have been told, is over. The usual gaps,
+    rates and hours stay as they are; the spans that are counted begin anew.
+    """
+    missed(state)
+    head, timing = state.head, state.timing
+    head[at.H_OPEN] = 0
+    gap = max(now - int(head[at.H_TIME]), 0)
+    head[[at.H_TIME, at.H_RATE_T, at.H_MID_T]] += gap
+    timing[[at.Y_FIRST, at.Y_BORN]] += gap
 
 
 def warm_up() -> None:

@@ -215,7 +215,7 @@ def fit_tail(head: Longs, scores: Ints, group: int, n: int, at: int) -> None:
         excess += level(i64(scores[REFERENCE + min(i, n - censored - 1)])) - threshold
     mean = (excess + TAIL_PRIOR * TAIL_PRIOR_MEAN) // (k - censored + TAIL_PRIOR)
     independent = k
-    if group == G_BURST or group == G_NUMBER:
+    if group in (G_BURST, G_NUMBER):
         independent = max(runs_above(scores, n, at, scores[REFERENCE + n - k]), 1)
     root = i64(1)
     while (root + 1) * (root + 1) <= (independent << 8):

@@ -13,6 +13,7 @@ from schemas.topics import (
     DEAD_LETTERS,
     EVENTS,
     SHARED_SOURCES,
+    SOURCES,
     STATES,
     TOPICS,
     USAGE,
@@ -57,7 +58,7 @@ _ALL: tuple[Operation, ...] = (
 
 USERS: dict[str, tuple[Grant, ...]] = {
     "packer": (
-        *_topics("Read", *SHARED_SOURCES, CONTROL),
+        *_topics("Read", *SOURCES, CONTROL),
         *_topics("Write", CONTROL, BLOCKS, DEAD_LETTERS),
         _ORGANIZATIONS,
         *_LOOK,

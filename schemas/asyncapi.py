@@ -23,11 +23,13 @@ from schemas.topics import (
     ORGANIZATION_HEADER,
     OTLP,
     OTLP_CONTENT_TYPE,
+    SEEDS,
     SHARED_SOURCES,
     SIGNAL_HEADER,
     SIGNALS,
     STATES,
     STREAM_HEADER,
+    TIME_HEADER,
     TOPICS,
     TRACE_HEADER,
     USAGE,
@@ -49,6 +51,7 @@ MESSAGES: Mapping[str, tuple[type[models.Message], ...]] = {
 
 _WHO: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     **{topic.name: (("api",), ("packer",)) for topic in SHARED_SOURCES},
+    SEEDS.name: ((), ("packer",)),
     CONTROL.name: (("api", "control", "packer"), ("packer",)),
     BLOCKS.name: (("packer",), ("worker",)),
     ANOMALIES.name: (("worker",), ("sink-anomalies",)),
@@ -104,7 +107,7 @@ _HEADERS: Json = {
         EVENT_IDS_HEADER: {"type": "string", "description": "<name>/<first>: ids of events that have none; our API's"},
     },
 }
-_BINARY: Mapping[str, Json] = {
+_OTHERS: Mapping[str, Json] = {
     BLOCKS.name: {
         "name": "Frame",
         "contentType": "application/octet-stream",
@@ -117,6 +120,20 @@ _BINARY: Mapping[str, Json] = {
         "summary": "a saved state of a stream: the workers' own",
         "payload": {"type": "string", "format": "binary"},
     },
+    SEEDS.name: {
+        "name": "EventOfThePast",
+        "contentType": "application/json",
+        "summary": "one event (an object, or text) to be learned and told to nobody: `driftlock backfill --seed` writes it",
+        "headers": {
+            "type": "object",
+            "required": [ORGANIZATION_HEADER, TIME_HEADER],
+            "properties": {
+                **{name: _HEADERS["properties"][name] for name in (ORGANIZATION_HEADER, STREAM_HEADER)},
+                TIME_HEADER: {"type": "string", "description": "when the event was, ms since 1970"},
+            },
+        },
+        "payload": {"oneOf": [_OBJECT, {"type": "string"}]},
+    },
 }
 
 
@@ -127,7 +144,7 @@ def document() -> Json:
     messages: Json = {
         name: {"name": name, **said, "headers": _HEADERS} for name, said in {**_EVENTS, **_BATCHES}.items()
     }
-    messages |= {said["name"]: said for said in _BINARY.values()}
+    messages |= {said["name"]: said for said in _OTHERS.values()}
     for model in used:
         messages[model.__name__] = {
             "name": model.__name__,
@@ -167,7 +184,7 @@ def _channel(topic: Topic) -> Json:
     is_source = topic.name == EVENTS.name or topic.name.startswith(f"{EVENTS.name}.")
     names = [f"Otlp{SIGNALS[topic.name].capitalize()}"] if topic.name in SIGNALS else []
     names += [*_EVENTS, *_BATCHES] if is_source else [m.__name__ for m in MESSAGES.get(topic.name, ())]
-    names += [_BINARY[topic.name]["name"]] if topic.name in _BINARY else []
+    names += [_OTHERS[topic.name]["name"]] if topic.name in _OTHERS else []
     config: Json = {
         "cleanup.policy": ["compact" if topic.compacted else "delete"],
         "retention.ms": topic.retention_ms,

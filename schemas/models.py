@@ -144,7 +144,7 @@ class StreamStanding(Message):
 class ScoredUsage(Message):
     """What one frame held of one organization: never billed. `opened` counts the opened episodes by floor(-log2 p).
 
-    `skipped`: events of paused streams, which were not scored. `streams`: how those stand of which there is something new to say.
+    `skipped`: events of paused streams, which were not scored. `seeded`: events of the past, learned and told to nobody. `streams`: how those stand of which there is something new to say.
     """
 
     v: Literal[1] = 1
@@ -154,6 +154,7 @@ class ScoredUsage(Message):
     count: Annotated[int, Field(ge=0)]
     duplicates: Annotated[int, Field(ge=0)]
     skipped: Annotated[int, Field(ge=0)] = 0
+    seeded: Annotated[int, Field(ge=0)] = 0
     opened: dict[str, int]
     occurred_at: int
     position: Position

@@ -38,6 +38,7 @@ from schemas.topics import (
     OTLP_CONTENT_TYPE,
     SIGNAL_HEADER,
     STREAM_HEADER,
+    TIME_HEADER,
     TRACE_HEADER,
 )
 
@@ -58,12 +59,16 @@ _NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "applic
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _EVENT_IDS = re.compile(r"([A-Za-z0-9-]{1,64})/(\d{1,9})")
+_TIME = re.compile(r"[1-9][0-9]{0,12}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the headers of a record say. `organization_id` is None where there is none; `wrong` is (class, reason) or None."""
+    """What the headers of a record say. `organization_id` is None where there is none; `wrong` is (class, reason) or None.
+
+    `time`: when its events were, in ms; None where that is when the broker appended them, as in every topic but `seeds`.
+    """
 
     kind: int = _GUESS
     stream: str = DEFAULT_STREAM
@@ -72,11 +77,12 @@ class Described:
     wrong: tuple[str, str] | None = None
     ids: tuple[str, int] | None = None
     signal: str = ""
+    time: int | None = None
 
     @property
     def usual(self) -> bool:
-        """Whether `simple` may be asked: JSON as far as the headers say, without a trace or names of events."""
-        return self.kind <= _JSON and not self.trace and self.ids is None
+        """Whether `simple` may be asked: JSON as far as the headers say, without a trace, names of events or a time."""
+        return self.kind <= _JSON and not self.trace and self.ids is None and self.time is None
 
     @property
     def several(self) -> bool:
@@ -141,6 +147,14 @@ def describe(headers: Headers, signal: str = "") -> Described:  # noqa: PLR0911 
         ids=event_ids(said.get(EVENT_IDS_HEADER, b"").decode("ascii", "replace")),
         signal=signal,
     )
+
+
+def time_of(headers: Headers) -> int | None:
+    """The header x-time, which counts in the topic `seeds` alone: ms of UTC since 1970. None where it is none, or not one."""
+    given = [value for name, value in headers or () if name.lower() == TIME_HEADER]
+    said = given[0] if len(given) == 1 else None
+    text = said.decode("ascii", "replace") if isinstance(said, bytes) else said or ""
+    return int(text) if _TIME.fullmatch(text) else None
 
 
 def event_ids(said: str) -> tuple[str, int] | None:

@@ -54,6 +54,15 @@ OTLP = {"logs": OTLP_LOGS, "metrics": OTLP_METRICS, "traces": OTLP_TRACES}
 SHARED_SOURCES = (EVENTS, *OTLP.values())
 """Source topics whose records each say their organization in a header: written by who is trusted to say it."""
 
+SEEDS = Topic(
+    "seeds",
+    "organization_id/stream",
+    "events of the past, by an operator's `driftlock backfill --seed`: learned before a stream's own first event, and told to nobody",
+    max_message_bytes=EVENTS.max_message_bytes,
+)
+SOURCES = (*SHARED_SOURCES, SEEDS)
+"""All source topics that are there in every installation. Only in `seeds` the header `x-time` counts; no process of ours writes it."""
+
 SIGNALS = {topic.name: signal for signal, topic in OTLP.items()}
 CONTROL = Topic(
     "control",
@@ -87,13 +96,16 @@ STATES = Topic(
     extra={"min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(64 * MIB)},
 )
 
-TOPICS = (*SHARED_SOURCES, CONTROL, BLOCKS, ANOMALIES, USAGE, DEAD_LETTERS, STATES)
+TOPICS = (*SOURCES, CONTROL, BLOCKS, ANOMALIES, USAGE, DEAD_LETTERS, STATES)
 
 ORGANIZATION_HEADER = "x-organization-id"
 STREAM_HEADER = "x-stream"
 TRACE_HEADER = "traceparent"
 CONTENT_TYPE_HEADER = "content-type"
 EVENT_IDS_HEADER = "x-event-ids"
+TIME_HEADER = "x-time"
+"""When the event of a record of `seeds` was, in ms of UTC since 1970."""
+
 SIGNAL_HEADER = "otelcol.signal"
 """A collector's own name for it: what a batch holds, so that one topic may have all signals."""
 

@@ -126,6 +126,8 @@ def _event(event: Event) -> dict[str, Any]:
         said |= _text("event_id", event.name)
     if event.trace is not None:
         said["trace"] = event.trace
+    if event.seeded:
+        said["seeded"] = True
     return said
 
 
@@ -167,6 +169,7 @@ def _to_events(said: Iterable[Mapping[str, Any]]) -> Iterable[Event]:
             _bytes(one, "event_id"),
             _bytes(one, "body"),
             one.get("trace"),
+            bool(one.get("seeded", False)),
         )
 
 

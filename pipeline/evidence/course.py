@@ -11,6 +11,7 @@ from uuid import UUID
 
 import numpy as np
 
+from detectors import layout
 from detectors.detector import (
     Controls,
     EpisodeUpdate,
@@ -20,14 +21,17 @@ from detectors.detector import (
     Ticks,
     due,
     new_state,
+    parted,
     score,
     untold,
 )
 from pipeline.places import Source, admit
 from pipeline.replay.shadow import Numbered
 from pipeline.worker.clock import Clock, advance
+from pipeline.worker.reference import Reference
 from pipeline.worker.rules import Asked, Rules, asked_of, change_of, portions, said_in, take
-from pipeline.worker.scoring import NO_EVENTS, Reference, event_id, id_hash
+from pipeline.worker.scoring import NO_EVENTS, event_id, id_hash
+from pipeline.worker.seeds import seeded, seeding, welcome
 from schemas.controls import Control, SettingsControl
 from schemas.frames import Block, Frame, Place
 
@@ -37,7 +41,7 @@ _NOTHING_SAID: Rules = {}
 
 @dataclass(frozen=True)
 class Event:
-    """An event as the detector gets it. `index` is its place in the frame, `name` its producer's id or b""."""
+    """An event as the detector gets it. `index` is its place in the frame, `name` its producer's id or b""; `seeded`: one of the past."""
 
     index: int
     id: UUID
@@ -45,6 +49,7 @@ class Event:
     name: bytes
     body: bytes
     trace: str | None
+    seeded: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,12 @@ class Played:
 class Answer:
     """The detector's answer to a step: `results` of its events (None where none was scored), and what was told.
 
-    The `index` of what was told is a row of `results`, or -1.
+    The `index` of what was told is a row of `results`, or -1. `refused`: rows of events of the past that the stream did not take.
     """
 
     results: Results | None
     updates: list[EpisodeUpdate]
+    refused: frozenset[int] = frozenset()
 
 
 def steps(
@@ -121,6 +127,7 @@ def _events(frame: Frame, chosen: list[tuple[Block, int]]) -> Iterator[Event]:
     columns = frame.events
     ends = np.cumsum(columns.body_length, dtype=np.int64)
     id_ends = np.cumsum(columns.id_length, dtype=np.int64)
+    past = seeded(frame)
     for block, i in chosen:
         trace = frame.traces.get((int(columns.source[i]), int(columns.offset[i])))
         yield Event(
@@ -130,6 +137,7 @@ def _events(frame: Frame, chosen: list[tuple[Block, int]]) -> Iterator[Event]:
             columns.ids[int(id_ends[i]) - int(columns.id_length[i]) : int(id_ends[i])],
             columns.body[int(ends[i]) - int(columns.body_length[i]) : int(ends[i])],
             None if trace is not None and len(trace) > _LONGEST_TRACE else trace,
+            bool(past[i]),
         )
 
 
@@ -147,10 +155,18 @@ def play(stream: Played, step: Step) -> Answer:
             stream.state = stream.state if change is None else change(stream.state)
     scored: list[Results] = []
     updates: list[EpisodeUpdate] = []
+    refused: set[int] = set()
     if _scored(step):
         stream.known = touched = True
         times = np.array([event.received_at for event in step.events], np.int64)
-        for portion, wanted in portions(step.asked, np.arange(len(times)), times):
+        past = np.array([event.seeded for event in step.events], np.bool_)
+        for portion, wanted, before in portions(step.asked, np.arange(len(times)), times, past):
+            if before and not welcome(stream.state):
+                scored.append(_no_results(len(portion)))
+                refused.update(portion.tolist())
+                continue
+            if not before and seeding(stream.state):
+                parted(stream.state, int(times[portion[0]]))
             events = _columns(step.frame, [step.events[i] for i in portion])
             stream.state, results, found = score(stream.state, events, None, wanted)
             scored.append(results)
@@ -159,7 +175,7 @@ def play(stream: Played, step: Step) -> Answer:
     if _ticked(stream, step, touched=touched):
         stream.state, _, found = score(stream.state, NO_EVENTS, Ticks(step.through), step.asked.at(step.through))
         updates += found
-    return Answer(_joined(scored), updates)
+    return Answer(_joined(scored), updates, frozenset(refused))
 
 
 def _scored(step: Step) -> bool:
@@ -168,9 +184,16 @@ def _scored(step: Step) -> bool:
 
 def _ticked(stream: Played, step: Step, *, touched: bool) -> bool:
     """Whether time is told to the detector: a deadline has passed, or a silence waits in a frame that has brought nothing else."""
-    if step.asked.paused:
+    if step.asked.paused or seeding(stream.state):
         return False
     return due(stream.state) < step.through or (step.renewed and not touched and untold(stream.state))
+
+
+def _no_results(n: int) -> Results:
+    """Rows of events that were not scored."""
+    rows = np.zeros((n, layout.COLUMNS), np.int64)
+    rows[:, [layout.R_EPISODE, layout.R_OPENED, layout.R_SILENCE]] = -1
+    return Results(rows, {})
 
 
 def _joined(scored: list[Results]) -> Results | None:
@@ -189,7 +212,7 @@ def _columns(frame: int, events: Sequence[Event]) -> Events:
 
     def reference(i: int) -> bytes:
         event = events[i]
-        return Reference(event.id, frame, event.index, event.trace).to_bytes()
+        return Reference(event.id, frame, event.index, event.trace, event.seeded).to_bytes()
 
     return Events(
         np.frombuffer(b"".join(bodies), np.uint8),

@@ -14,7 +14,9 @@ from detectors.feedback import taught, teach
 from pipeline.evidence.course import Answer, Played, Step, matters, play
 from pipeline.evidence.cut import Start
 from pipeline.replay.shadow import Numbered
-from pipeline.worker.scoring import Reference, event_id
+from pipeline.worker.reference import Reference
+from pipeline.worker.scoring import event_id
+from pipeline.worker.seeds import REFUSED
 from schemas.controls import FeedbackControl, ForgetControl
 from schemas.identity import anomaly_id
 
@@ -103,6 +105,8 @@ def _scored(stream: Played, step: Step, row: int, later: Iterator[Step], place: 
     played = play(stream, step)
     if played.results is None:
         raise ValueError(f"frame {step.frame} brings the stream no event")
+    if row in played.refused:
+        return Why("skipped", f"a dead letter of worker: {REFUSED}")
     answer = _alone(played.results, row, stream.state, step)
     episode = int(played.results.episode[row])
     if answer.outcome == "skipped" or episode < 0:
@@ -199,6 +203,9 @@ def _alone(results: Results, row: int, state: State, step: Step) -> Why:
     outcome: Outcome = "normal"
     if known < SHOWN_FROM:
         said = f"warming {known:,}/{WARM_FROM:,}: nothing is told before {SHOWN_FROM} scores are known"
+    elif int(results.episode[row]) >= 0 and step.events[row].seeded:
+        outcome = "suppressed"
+        said = "unusual, and an event of the past: it was learned, and not told"
     elif int(results.episode[row]) >= 0 and step.events[row].received_at < step.asked.muted_until:
         outcome = "suppressed"
         said = "unusual, and its stream was muted then: it was scored and learned, and not told"

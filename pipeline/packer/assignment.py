@@ -12,9 +12,9 @@ from pipeline.packer.sources import Source, Stored, life, require_same, resume, 
 from pipeline.topics import ORGANIZATION_TOPIC
 from schemas.errors import BrokerUnreachable, DriftlockError
 from schemas.models import SourceControl
-from schemas.topics import CONTROL, SHARED_SOURCES
+from schemas.topics import CONTROL, SOURCES
 
-SHARED = (CONTROL.name, *(topic.name for topic in SHARED_SOURCES))
+SHARED = (CONTROL.name, *(topic.name for topic in SOURCES))
 SUBSCRIPTION = (*SHARED, f"^{ORGANIZATION_TOPIC.pattern}$".replace("(?:", "("))  # POSIX
 """What the group of packers reads. The control topic is one of the sources, so that one packer copies it, without a gap."""
 

@@ -1,6 +1,7 @@
 """Records into the pending flush: the loop that every event goes through once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -18,7 +19,7 @@ from pipeline.packer.sources import Source
 from schemas import records
 from schemas.models import SourceControl
 from schemas.records import Described
-from schemas.topics import CONTROL, ORGANIZATION_HEADER, SIGNALS
+from schemas.topics import CONTROL, ORGANIZATION_HEADER, SEEDS, SIGNALS, TIME_HEADER
 
 _REMEMBERED = 4_096
 
@@ -116,6 +117,10 @@ class Reader:
 
     def _judge(self, source: Source, headers: Any) -> Route:
         described = records.describe(headers, SIGNALS.get(source.topic, ""))
+        if source.topic == SEEDS.name and described.wrong is None:
+            time = records.time_of(headers)
+            wrong_time = ("time", f"no header {TIME_HEADER} with the time of the event in ms") if time is None else None
+            described = replace(described, time=time, wrong=wrong_time)
         given, own = described.organization_id, source.organization_id
         organization = own or given or ""
         wrong: Wrong | None = described.wrong
@@ -137,6 +142,8 @@ class Reader:
         if source.topic == CONTROL.name:
             self._copy(source, message)
             return
+        # Nothing was before it was: an operator's clock may be ahead.
+        at = received if described.time is None else min(described.time, received)
         events: list[records.Event] = []
         if wrong is not None:
             dead: list[records.Dead] = [(0, *wrong, value or b"")]
@@ -154,7 +161,7 @@ class Reader:
                 flat = self.pending.streams(organization).get(stream)
                 if flat is None:
                     flat = self.pending.open(organization, stream)
-                flat += (source.number, index, offset, received, event_id, body)
+                flat += (source.number, index, offset, at, event_id, body)
                 self.pending.cost += len(body) + len(event_id) + EVENT_COST
                 if described.trace and (source.number, offset) not in self.pending.traces:
                     self.pending.traces[source.number, offset] = described.trace

@@ -20,6 +20,7 @@ class Account:
     scored: int
     duplicates: int
     skipped: int
+    seeded: int
     dead_letters: int
     anomalies: int
     billable: int
@@ -28,7 +29,7 @@ class Account:
     @property
     def events(self) -> int:
         """Events that are accounted for."""
-        return self.scored + self.duplicates + self.skipped + self.dead_letters
+        return self.scored + self.duplicates + self.skipped + self.seeded + self.dead_letters
 
 
 def read(settings: Settings, connection: psycopg.Connection[Any], organization_id: UUID) -> Account:
@@ -36,7 +37,7 @@ def read(settings: Settings, connection: psycopg.Connection[Any], organization_i
     with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(
             "SELECT coalesce(sum(scored_events), 0)::bigint AS scored, coalesce(sum(duplicate_events), 0)::bigint"
-            " AS duplicates, coalesce(sum(skipped_events), 0)::bigint AS skipped, coalesce(sum(billable), 0)::bigint AS billable, coalesce(sum(warmup), 0)::bigint AS warmup"
+            " AS duplicates, coalesce(sum(skipped_events), 0)::bigint AS skipped, coalesce(sum(seeded_events), 0)::bigint AS seeded, coalesce(sum(billable), 0)::bigint AS billable, coalesce(sum(warmup), 0)::bigint AS warmup"
             " FROM usage_counters WHERE organization_id = %s",
             (organization_id,),
         )
@@ -47,6 +48,7 @@ def read(settings: Settings, connection: psycopg.Connection[Any], organization_i
         counted["scored"],
         counted["duplicates"],
         counted["skipped"],
+        counted["seeded"],
         dead_letters(settings),
         anomalies,
         counted["billable"],

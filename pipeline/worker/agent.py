@@ -18,7 +18,8 @@ from pipeline.worker import metrics
 from pipeline.worker.outputs import Output, outputs
 from pipeline.worker.partition import Partition
 from pipeline.worker.recovery import FirstFrame, ReadFrames, accept_lost, catch_up, restore
-from pipeline.worker.scoring import Reference, Scored, score_frame
+from pipeline.worker.reference import Reference
+from pipeline.worker.scoring import Scored, score_frame
 from schemas.errors import DriftlockError, TopicRecreated
 from schemas.frames import decode
 from schemas.identity import anomaly_id

@@ -36,6 +36,7 @@ def handled(partition: int, frame: Frame, scored: Scored, appended_at: float) ->
     EVENTS.labels("scored").inc(sum(t.scored for t in scored.tallies.values()))
     EVENTS.labels("duplicate").inc(sum(t.duplicates for t in scored.tallies.values()))
     EVENTS.labels("skipped").inc(sum(t.skipped for t in scored.tallies.values()))
+    EVENTS.labels("seeded").inc(sum(t.seeded for t in scored.tallies.values()))
     EVENTS.labels("dead_letter").inc(sum(len(f.events) for f in scored.failed))
     OBEYED.inc(scored.obeyed)
     UPDATES.inc(len(scored.updates))

@@ -8,7 +8,8 @@ import numpy as np
 
 from detectors.detector import DETECTOR_VERSION, EpisodeUpdate
 from pipeline.worker.partition import Partition
-from pipeline.worker.scoring import Failed, Reference, Scored
+from pipeline.worker.reference import Reference
+from pipeline.worker.scoring import Failed, Scored
 from schemas.frames import Block, Frame
 from schemas.identity import anomaly_id, dead_letter_id, scored_usage_id
 from schemas.models import (
@@ -56,6 +57,7 @@ def outputs(partition: Partition, number: int, frame: Frame, scored: Scored) -> 
                 count=tally.scored,
                 duplicates=tally.duplicates,
                 skipped=tally.skipped,
+                seeded=tally.seeded,
                 opened={str(bits): count for bits, count in sorted(tally.opened.items())},
                 occurred_at=tally.occurred_at,
                 position=position,

@@ -9,7 +9,7 @@ from detectors.detector import Controls, State, due, dump, load, missed, new_sta
 from detectors.state import VERSION
 from pipeline.places import Source
 from pipeline.worker.clock import Clock
-from pipeline.worker.deadlines import Deadlines
+from pipeline.worker.deadlines import NEVER, Deadlines
 from pipeline.worker.rules import Rules, asked_of, pruned
 from pipeline.worker.saved import (
     Checkpoint,
@@ -22,6 +22,7 @@ from pipeline.worker.saved import (
     stream_key,
     version_of,
 )
+from pipeline.worker.seeds import seeding
 from schemas.frames import Place
 
 IDLE = 10
@@ -133,7 +134,8 @@ class Partition:
 
     def note(self, key: str, state: State) -> None:
         """When time alone changes something of a stream, after its state has changed: a silence waits for the end of a mute too."""
-        at = due(state)
+        # Events of the past are followed by nothing until the first of the present.
+        at = NEVER if seeding(state) else due(state)
         if untold(state):
             self.untold.add(key)
             organization_id, _, stream = key.partition("/")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detectors.detector import Controls, State, missed, new_state
 from detectors.feedback import teach
 from detectors.standing import reset_anchor
+from pipeline.worker.seeds import untold
 from schemas.controls import (
     KINDS,
     AnchorControl,
@@ -147,15 +148,18 @@ def asked_of(rules: Rules, organization_id: str, stream: str, default: Controls)
 
 
 def portions(
-    asked: Asked, chosen: NDArray[np.int64], times: NDArray[np.int64]
-) -> list[tuple[NDArray[np.int64], Controls]]:
-    """A block's events (`chosen`, received at `times`) cut where a mute ends or begins, each run with its controls."""
-    if not asked.muted_until:
-        return [(chosen, asked.controls)]
-    muted = times < asked.muted_until
-    cuts = np.flatnonzero(muted[1:] != muted[:-1]) + 1
+    asked: Asked, chosen: NDArray[np.int64], times: NDArray[np.int64], past: NDArray[np.bool_]
+) -> list[tuple[NDArray[np.int64], Controls, bool]]:
+    """A block's events (`chosen`, received at `times`) cut where a mute ends or begins, and where those of the past (`past`) do.
+
+    Each run has its controls, and whether it is of the past: that is told to nobody.
+    """
+    if not asked.muted_until and not past.any():
+        return [(chosen, asked.controls, False)]
+    kind = 2 * past + (times < asked.muted_until)
+    cuts = np.flatnonzero(kind[1:] != kind[:-1]) + 1
     return [
-        (run, asked.at(int(times[first])))
+        (run, untold(asked.controls) if past[first] else asked.at(int(times[first])), bool(past[first]))
         for run, first in zip(np.split(chosen, cuts), (0, *cuts.tolist()), strict=True)
     ]
 

@@ -1,7 +1,6 @@
 """A frame scored: what tenants said taken first, each event admitted once, each block given to its stream's detector, then time to the streams that are due."""
 
 import hashlib
-import struct
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -9,56 +8,34 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from detectors.detector import Controls, EpisodeUpdate, Events, Ticks, due, score
+from detectors.detector import Controls, EpisodeUpdate, Events, Ticks, due, parted, score
 from detectors.standing import Standing, moment, standing
 from pipeline.places import admit
 from pipeline.worker.clock import advance
 from pipeline.worker.partition import Partition, ResidentStream, Stored
+from pipeline.worker.reference import referred
 from pipeline.worker.rules import Asked, asked_of, portions, said_in, take
 from pipeline.worker.saved import stream_key
+from pipeline.worker.seeds import REFUSED, newest, seeded, seeding, welcome
 from schemas.controls import SettingsControl
 from schemas.frames import Block, Frame
 from schemas.identity import named_event_bytes, placed_event_bytes
 
 log = structlog.get_logger(__name__)
-_REFERENCE = struct.Struct("<16sqi")
 _LONGEST_TRACE = 128
 NO_EVENTS = Events(
     np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint64), lambda _: b""
 )
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Which event an episode began with (a silence: after which one): its id, its frame and index in it, its trace context."""
-
-    event_id: UUID
-    frame: int
-    event: int
-    trace: str | None
-
-    def to_bytes(self) -> bytes:
-        """The bytes that the detector keeps for an open episode."""
-        return _referred(self.event_id.bytes, self.frame, self.event, self.trace)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Reference":
-        """The reference of bytes that the detector gave back."""
-        event_id, frame, event = _REFERENCE.unpack_from(data)
-        return cls(UUID(bytes=event_id), frame, event, data[_REFERENCE.size :].decode() or None)
-
-
-def _referred(event_id: bytes, frame: int, event: int, trace: str | None) -> bytes:
-    return _REFERENCE.pack(event_id, frame, event) + (trace.encode() if trace else b"")
-
-
 @dataclass
 class Tally:
-    """What a frame held of one organization. `skipped`: events of paused streams. `streams`: how those stand that have something new."""
+    """What a frame held of one organization. `skipped`: events of paused streams. `seeded`: events of the past. `streams`: how those stand that have something new."""
 
     scored: int = 0
     duplicates: int = 0
     skipped: int = 0
+    seeded: int = 0
     first_event: int = 0
     occurred_at: int = 0
     opened: dict[int, int] = field(default_factory=dict)
@@ -115,6 +92,7 @@ def score_frame(
     """
     mask, expected = admit(partition.expected, frame)
     bodies = _bodies(frame)
+    past = seeded(frame)
     everything = bool(mask.all())
     updates: list[tuple[Block, EpisodeUpdate]] = []
     tallies: dict[str, Tally] = {}
@@ -129,7 +107,7 @@ def score_frame(
             chosen = chosen[mask[block.start : block.stop]]
         if not len(chosen):
             continue
-        newest = int(frame.events.received_at[chosen].max())
+        occurred_at = newest(frame, chosen, past)
         tally = tallies.get(block.organization_id) or Tally(first_event=int(chosen[0]))
         asked = asked_of(partition.rules, block.organization_id, block.stream, controls)
         if not asked.paused:
@@ -138,7 +116,7 @@ def score_frame(
                 asked = asked_of(partition.rules, block.organization_id, stream, controls)
         if asked.paused:
             tallies[block.organization_id] = tally
-            tally.occurred_at = max(tally.occurred_at, newest)
+            tally.occurred_at = max(tally.occurred_at, occurred_at)
             tally.skipped += len(chosen)
             continue
         key = stream_key(block.organization_id, stream)
@@ -148,9 +126,9 @@ def score_frame(
             whole = False
             continue
         tallies[block.organization_id] = tally
-        tally.occurred_at = max(tally.occurred_at, newest)
+        tally.occurred_at = max(tally.occurred_at, occurred_at)
         known = moment(resident.state)
-        found, lost = _score_block(resident, asked, number, frame, bodies, block, chosen, tally)
+        found, lost = _score_block(resident, asked, number, frame, bodies, past, block, chosen, tally)
         updates += [(replace(block, stream=stream), update) for update in found]
         failed += lost
         tally.streams |= {} if moment(resident.state) == known else {stream: standing(resident.state)}
@@ -172,6 +150,7 @@ def _score_block(
     number: int,
     frame: Frame,
     bodies: _Bodies,
+    past: NDArray[np.bool_],
     block: Block,
     chosen: NDArray[np.int64],
     tally: Tally,
@@ -179,8 +158,13 @@ def _score_block(
     """Score a block's events and count them; what is told of them, and which of them could not be scored."""
     updates: list[EpisodeUpdate] = []
     failed: list[Failed] = []
-    for portion, wanted in portions(asked, chosen, frame.events.received_at[chosen]):
-        events = _events(frame, number, block, portion, bodies)
+    for portion, wanted, before in portions(asked, chosen, frame.events.received_at[chosen], past[chosen]):
+        if before and not welcome(resident.state):
+            failed.append(Failed(block, portion, REFUSED))
+            continue
+        if not before and seeding(resident.state):
+            parted(resident.state, int(frame.events.received_at[portion[0]]))
+        events = _events(frame, number, block, portion, bodies, before=before)
         try:
             resident.state, results, found = score(resident.state, events, None, wanted)
         except Exception as error:  # no exception leaves an agent: what can't be scored is kept as dead letters
@@ -188,8 +172,11 @@ def _score_block(
             failed.append(Failed(block, portion, f"could not be scored: {type(error).__name__}: {error}"))
         else:
             duplicates = int(results.duplicate.sum())
-            tally.scored += len(portion) - duplicates
             tally.duplicates += duplicates
+            if before:
+                tally.seeded += len(portion) - duplicates
+                continue
+            tally.scored += len(portion) - duplicates
             for bits, count in results.opened.items():
                 tally.opened[bits] = tally.opened.get(bits, 0) + count
             updates += found
@@ -235,7 +222,7 @@ def _silences(
         organization_id, _, stream = key.partition("/")
         if resident.position < number or due(resident.state) < ticks.through:
             asked = asked_of(partition.rules, organization_id, stream, controls)
-            if asked.paused:
+            if asked.paused or seeding(resident.state):
                 continue
             try:
                 resident.state, _, found = score(resident.state, NO_EVENTS, ticks, asked.at(ticks.through))
@@ -269,6 +256,8 @@ def _events(
     block: Block,
     chosen: NDArray[np.int64],
     bodies: _Bodies,
+    *,
+    before: bool,
 ) -> Events:
     body, starts, ends, id_ends = bodies.body, bodies.starts, bodies.ends, bodies.id_ends
     first, last = int(chosen[0]), int(chosen[-1])
@@ -287,7 +276,7 @@ def _events(
         trace = frame.traces.get((int(frame.events.source[at]), int(frame.events.offset[at])))
         if trace is not None and len(trace) > _LONGEST_TRACE:
             trace = None  # no trace context: the producer's own text, which no reference has room for
-        return _referred(_event_bytes(frame, block, at, id_ends), number, at, trace)
+        return referred(_event_bytes(frame, block, at, id_ends), number, at, trace, seeded=before)
 
     return Events(
         body=said,

@@ -20,7 +20,7 @@ from pipeline.stack.components import Components
 from pipeline.stack.processes import PROGRAMS, Program
 from schemas.access import USERS, Grant, merged, organization_user
 from schemas.errors import ComponentMissing
-from schemas.topics import EVENTS, TOPICS, USAGE
+from schemas.topics import EVENTS, SEEDS, TOPICS, USAGE
 from tests.deploy.compose import ROOT
 from tests.stack.fixtures import scratch
 from tests.stack.providers import needed
@@ -50,6 +50,9 @@ def test_strimzi_gets_every_topic_and_every_user() -> None:
         writes = {acl["resource"]["name"] for acl in acls if "Write" in acl["operations"]}
         assert ("usage" in writes) is (name == "worker")  # who else could bill
         assert ("blocks" in writes) is (name == "packer")
+        assert (
+            "seeds" not in writes
+        )  # who else could have a stream learn what it likes; the operator may, by a grant on all
     values = yaml.safe_load((ROOT / "deploy" / "helm" / "driftlock" / "values.yaml").read_text("utf-8"))["settings"]
     spec = documents("topics.yaml")[0]["spec"]
     assert (str(spec["partitions"]), str(spec["replicas"])) == (values["TOPIC_PARTITIONS"], values["TOPIC_REPLICATION"])
@@ -163,7 +166,7 @@ def test_the_whole_product_runs_on_what_it_is_granted_and_strangers_write_nothin
         load({**parts.environ, **{k: v for k, v in os.environ.items() if k == "HOME"}}), organizations=[OURS, THEIRS]
     )
     assert may_write(port, OURS, f"{EVENTS.name}.{OURS}")
-    for topic in (f"{EVENTS.name}.{THEIRS}", EVENTS.name, USAGE.name, "control", "anomalies"):
+    for topic in (f"{EVENTS.name}.{THEIRS}", EVENTS.name, SEEDS.name, USAGE.name, "control", "anomalies"):
         assert not may_write(port, OURS, topic), topic
     for user in ("packer", "sink-usage", "api", "console", "collector"):
         assert not may_write(port, user, USAGE.name), user

@@ -17,7 +17,7 @@ from pipeline.stack import processes
 from schemas.errors import BrokerUnreachable, DriftlockError
 from schemas.models import OrganizationControl, ScoredUsage, usage_from_bytes
 from schemas.settings import load
-from schemas.topics import CONTROL, OTLP, USAGE
+from schemas.topics import CONTROL, OTLP, SEEDS, USAGE
 from tests.integration import secure_kafka
 from tests.integration.otel_client import sent_by_sdk
 from tests.integration.packer_process import until
@@ -89,7 +89,14 @@ def test_a_tenants_user_writes_its_own_topic_and_no_other(secure: Secure) -> Non
         assert refused(secure, f"events.{MINE}")
         assert access.grant(settings, MINE, "User:tenant") == f"events.{MINE}"
         access.grant(settings, MINE, "User:tenant")  # once more changes nothing
-        for topic in (f"events.{THEIRS}", "events", *(topic.name for topic in OTLP.values()), CONTROL.name, USAGE.name):
+        for topic in (
+            f"events.{THEIRS}",
+            "events",
+            *(topic.name for topic in OTLP.values()),
+            SEEDS.name,
+            CONTROL.name,
+            USAGE.name,
+        ):
             assert refused(secure, topic), topic
         tenant = Consumer({**kafka.client_config(load(secure.environ("tenant"))), "group.id": "mine"})
         with pytest.raises(KafkaException):

@@ -1,4 +1,4 @@
-"""kill -9 of every process at every named crash point, in the middle of 50,000 events: nothing lost, nothing twice."""
+"""kill -9 of every process at every named crash point, in the middle of a seed and of 50,000 events: nothing lost, nothing twice."""
 
 import random
 import time
@@ -8,8 +8,9 @@ import pytest
 from pipeline.embedded import process
 from pipeline.stack import processes
 from tests.scenarios import fleet as fleets
-from tests.scenarios import operations, stories
+from tests.scenarios import operations, seeded, stories
 from tests.scenarios.stories import Story
+from tests.stack.fixtures import scratch
 
 EVENTS = 50_000
 WORKER = ("after-score:20", "after-send:20", "after-ack:20", "mid-save:10", "after-states:3", "after-save:3")
@@ -32,16 +33,20 @@ def every_crash(story: Story) -> bool:
 
 @pytest.mark.timeout(900)
 def test_every_crash_point_once() -> None:
-    with stories.running() as story:
+    with stories.running() as story, scratch() as folder:
         fleets.enlist(story.fleet, processes.PACKER, crash_points("packer", PACKER))
         fleets.enlist(story.fleet, processes.WORKER, crash_points("worker", WORKER))
         fleets.enlist(story.fleet, processes.SINK_ANOMALIES, crash_points("sink-anomalies", SINK))
         fleets.enlist(story.fleet, processes.SINK_USAGE, crash_points("sink-usage", SINK))
+        began = seeded.seed(story, folder)
         stories.feed(story, EVENTS)
         stories.until(story, lambda: every_crash(story), 400, "a crash point was never reached")
         stories.settle(story)
+        seeded.strange_lines_of_today(story, folder)
+        stories.settle(story)
         outcome = stories.prove(story)
         assert outcome.billable > 0
+        seeded.told_of_today_alone(story, began)
         operations.nothing_differs(story)
 
 

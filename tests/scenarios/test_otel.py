@@ -47,7 +47,7 @@ def read(story: Story) -> account.Account:
         with psycopg.connect(story.parts.postgres.url()) as connection:
             return account.read(settings, connection, story.organization_id)
     except KafkaException:
-        return account.Account(0, 0, 0, 0, 0, 0, 0)
+        return account.Account(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def posted(url: str, header: dict[str, str], size: int) -> int:

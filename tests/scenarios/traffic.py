@@ -99,11 +99,12 @@ class Published:
     events: int = 0
     repeated: int = 0
     dead: int = 0
+    seeded: int = 0
 
     @property
     def total(self) -> int:
         """Events that must be accounted for."""
-        return self.events + self.dead
+        return self.events + self.dead + self.seeded
 
 
 def publish(producer: Producer, batch: list[Record], published: Published) -> None:

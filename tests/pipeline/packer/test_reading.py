@@ -175,3 +175,39 @@ def test_every_event_once_whatever_the_cuts_and_restarts(
         mine = [place for o, s, place, *_ in seen if (o, s) == stream]
         assert mine == sorted(mine)
     assert {(letter.offset, letter.index) for letter in written.dead} == dead
+
+
+def received(
+    topic: str, owner: str | None, headers: list[tuple[str, bytes | str | None]]
+) -> tuple[list[int], list[str]]:
+    """Times of the events that a record of a topic becomes, and the reasons of its dead letters; it was appended at 1000."""
+    pending = Pending(1)
+    source = Source(topic, "T", 0, 0, owner, (0, 0), 0, 0)
+    reader = Reader(pending, cast("Control", Known()), 1 << 20, lambda: None)
+    reader.sources = {(topic, 0): source}
+    value = b'{"m":1}'
+    record = Message(topic, 0, 0, None, value, [("x-organization-id", KNOWN.encode()), *headers], None, (1, 1000))
+    reader.take([record], lambda _message, _source: None)
+    assert source.read_to == 1000
+    out, _ = pending.frames((source.range(0),))
+    times = frames.decode(out[0]).events.received_at.tolist()
+    return times, [DeadLetter.from_bytes(value).reason for _, value in pending.letters]
+
+
+def test_only_the_operators_topic_lets_a_header_say_the_time() -> None:
+    said: list[tuple[str, bytes | str | None]] = [("x-time", b"17")]
+    assert received("seeds", None, said) == ([17], [])
+    assert received("events", None, said) == ([1000], [])
+    assert received(f"events.{KNOWN}", KNOWN, said) == ([1000], [])
+    assert received("seeds", None, [("x-time", b"1001")]) == ([1000], [])  # nothing was before it was
+
+
+def test_an_event_of_the_past_without_its_time_is_a_dead_letter() -> None:
+    wrongs: list[list[tuple[str, bytes | str | None]]] = [
+        [],
+        [("x-time", b"soon")],
+        [("x-time", b"-5")],
+        [("x-time", b"5"), ("X-Time", b"6")],
+    ]
+    for wrong in wrongs:
+        assert received("seeds", None, wrong) == ([], ["no header x-time with the time of the event in ms"])
