@@ -1,8 +1,8 @@
 """Kernel of the conformal p-value: rank among the last 4,096 scores of a reference that lags and takes one score an episode (its start's largest).
 
 p = (1 + number at least as large) / (n + 1). Below rank 10 a Pareto tail of 1 + score, fitted at learning points on the
-largest 1/32 of the reference with an upper bound (mean excess times 1 + 1 / sqrt k), marked as extrapolated. Scores that are made of
-past events too (floods, numbers) come in runs: k counts runs.
+largest 1/32 of the reference with an upper bound (mean excess times 1 + 1 / sqrt k), marked as extrapolated. A number's
+evidence is a mean over 32 numbers and comes in runs: there k counts runs.
 """
 
 import numpy as np
@@ -215,7 +215,7 @@ def fit_tail(head: Longs, scores: Ints, group: int, n: int, at: int) -> None:
         excess += level(i64(scores[REFERENCE + min(i, n - censored - 1)])) - threshold
     mean = (excess + TAIL_PRIOR * TAIL_PRIOR_MEAN) // (k - censored + TAIL_PRIOR)
     independent = k
-    if group in (G_BURST, G_NUMBER):
+    if group == G_NUMBER:
         independent = max(runs_above(scores, n, at, scores[REFERENCE + n - k]), 1)
     root = i64(1)
     while (root + 1) * (root + 1) <= (independent << 8):
