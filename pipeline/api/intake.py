@@ -17,10 +17,9 @@ from confluent_kafka import KafkaException, Producer
 from opentelemetry.trace import SpanKind
 
 from pipeline import kafka, tracing
-from pipeline.api.event_ids import event_ids
 from pipeline.api.problems import Answered
 from schemas import records
-from schemas.identity import request_name
+from schemas.identity import named_event_ids, request_name
 from schemas.records import Described
 from schemas.settings import Settings
 from schemas.topics import (
@@ -137,10 +136,10 @@ def _ids(organization_id: str, streams: list[str], producer_ids: list[bytes], be
     for at, stream in enumerate(streams):
         places.setdefault(stream, []).append(at)
     if len(places) == 1:
-        return event_ids(organization_id, streams[0], producer_ids, before)
+        return named_event_ids(organization_id, streams[0], producer_ids, before)
     ids = [""] * len(streams)
     for stream, mine in places.items():
-        made = event_ids(organization_id, stream, [producer_ids[at] for at in mine], before)
+        made = named_event_ids(organization_id, stream, [producer_ids[at] for at in mine], before)
         for at, one in zip(mine, made, strict=True):
             ids[at] = one
     return ids

@@ -20,7 +20,7 @@ def run() -> None:
 
     from detectors.detector import DETECTOR_VERSION
     from pipeline.accounts.pools import access_token_key, open_pools
-    from pipeline.api import event_ids, stripe_webhook
+    from pipeline.api import stripe_webhook
     from pipeline.api.app import build
     from pipeline.api.intake import Intake, new_producer
     from pipeline.api.live import Feed
@@ -30,7 +30,6 @@ def run() -> None:
     from pipeline.meter import connect_stripe, present
     from pipeline.tenants.endpoints import sealing
 
-    event_ids.warm_up()
     key, allowed = access_token_key(settings), origins(settings)
     itself = Target("api", f"http://{_own_address(settings.host)}:{settings.port}")
     gatherer = Gatherer((itself, *targets(settings.status_targets)))

@@ -21,6 +21,7 @@ from schemas.topics import (
     EVENT_IDS_HEADER,
     EVENTS,
     ORGANIZATION_HEADER,
+    SEEDS,
     SIGNALS,
 )
 
@@ -55,6 +56,8 @@ def again(letter: DeadLetter, rules: Transform | None, organizations: Container[
     """The record of a letter. `organizations`: those that packers know."""
     if letter.topic == CONTROL.name:
         return Again(letter, refused="a control message could undo a newer one: write it anew")
+    if letter.topic == SEEDS.name:
+        return Again(letter, refused="an event of the past goes before those that came later: seed its file again")
     if letter.reason.endswith(_CUT):
         return Again(letter, refused="its body was cut: take the whole record from its place in the source topic")
     value = body(letter)

@@ -52,7 +52,7 @@ def verify(data: bytes, trust: Iterable[str] | None = None) -> Verdict:
         return Verdict(tuple(checks))
     try:
         bundle = bundles.from_parts(opened.parts)
-        newest = Anomaly.from_bytes(bundle.anomaly[-1])
+        *_, newest = [Anomaly.from_bytes(one) for one in bundle.anomaly]
         usage = usage_from_bytes(bundle.usage)
     except (ValueError, KeyError, TypeError, AttributeError, BadMessage) as error:
         return Verdict(

@@ -25,10 +25,7 @@ PARSING = [
 ]
 """Instrumented. Not what scores: atheris 3.0.0 changes what `pipeline.worker` gives, and kernels are compiled."""
 
-COMPILED = ["pipeline.api.event_ids"]
-"""A kernel among what is instrumented, which numba could not compile then."""
-
-with atheris.instrument_imports(include=PARSING, exclude=COMPILED, enable_loader_override=False):
+with atheris.instrument_imports(include=PARSING, enable_loader_override=False):
     from tests.fuzz.laws import Broken, Parser, check, resident
     from tests.fuzz.parsers import PARSERS
 

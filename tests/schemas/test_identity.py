@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from schemas import identity
 
 ORGANIZATION = "7a6f3f0c-4a3b-4a57-9a54-3d3f1d0f6a01"
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 places = st.tuples(st.text(max_size=5), st.integers(0, 9), st.integers(0, 99), st.integers(0, 9))
 
 
@@ -28,3 +29,9 @@ def test_bytes_of_an_id_are_those_of_the_id(text: str, partition: int, offset: i
     place = (text, partition, offset, index)
     assert identity.placed_event_bytes(*place) == identity.placed_event_id(*place).bytes
     assert identity.named_event_bytes("o", text, "id") == identity.named_event_id("o", text, "id").bytes
+
+
+@given(TEXT, TEXT, st.lists(TEXT, max_size=20))
+def test_many_ids_are_those_of_each(stream: str, before: str, own: list[str]) -> None:
+    said = identity.named_event_ids(ORGANIZATION, stream, [one.encode() for one in own], before.encode())
+    assert said == [str(identity.named_event_id(ORGANIZATION, stream, before + one)) for one in own]

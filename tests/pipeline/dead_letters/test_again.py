@@ -12,7 +12,7 @@ from pipeline.dead_letters.transform import Transform
 from pipeline.packer.dead import MAX_BODY_BYTES, Origin, dead_letter
 from schemas import otlp, records
 from schemas.models import DeadLetter
-from schemas.topics import EVENTS, MAX_EVENT_BYTES, OTLP_LOGS
+from schemas.topics import EVENTS, MAX_EVENT_BYTES, OTLP_LOGS, SEEDS
 
 ORGANIZATION = "00000000-0000-5000-8000-000000000001"
 KNOWN = {ORGANIZATION}
@@ -125,3 +125,13 @@ def test_a_workers_letter_says_its_stream_and_what_it_was() -> None:
     assert (described.stream, described.organization_id) == ("s", ORGANIZATION)
     assert records.read(made.value, described)[0][0][1] == b"[1] text"
     assert UUID(dict(made.headers)["x-event-ids"].partition("/")[0]) == made.letter.id
+
+
+@pytest.mark.parametrize("stage", ["packer", "worker"])
+def test_an_event_of_the_past_is_not_sent_after_those_that_came_later(stage: str) -> None:
+    one = letter(b'{"a":1}', OWN, topic=SEEDS.name).model_copy(update={"stage": stage})
+    made = again(one, None, KNOWN, force=True)
+    assert (made.sent, made.refused) == (
+        False,
+        "an event of the past goes before those that came later: seed its file again",
+    )

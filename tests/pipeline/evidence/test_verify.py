@@ -116,6 +116,13 @@ def test_remade_content_is_caught_whoever_signs_it(some: list[Case]) -> None:
     assert kept.steps != case.bundle.steps
 
 
+@pytest.mark.parametrize("said", [b"", b"[]", b"no JSON", b'{"revision":NaN}'], ids=str)
+def test_a_revision_that_can_not_be_read_is_said(some: list[Case], said: bytes) -> None:
+    case = next(case for case in some if len(case.bundle.anomaly) > 1)
+    changed = replace(case.bundle, anomaly=(said, *case.bundle.anomaly[1:]))
+    assert bad(verify(reseal(changed), TRUST)) == {"content"}
+
+
 @pytest.fixture(scope="module")
 def interrupted() -> list[Case]:
     """Bundles of a world whose organization says something in the middle of each episode."""
